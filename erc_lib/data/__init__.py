@@ -1,0 +1,6 @@
+"""Conversations and how they become tensors."""
+
+from erc_lib.data.batch import Batch, batches
+from erc_lib.data.conversation import MODALITIES, PADDING_LABEL, SPLITS, Corpus, Dialogue
+
+__all__ = ["MODALITIES", "PADDING_LABEL", "SPLITS", "Batch", "Corpus", "Dialogue", "batches"]
