@@ -1,0 +1,7 @@
+"""Building blocks that more than one paper uses."""
+
+from erc_lib.layers.attention import CrossAttention
+from erc_lib.layers.dialogue_rnn import DialogueRNN
+from erc_lib.layers.masks import context_window_mask, self_mask
+
+__all__ = ["CrossAttention", "DialogueRNN", "context_window_mask", "self_mask"]

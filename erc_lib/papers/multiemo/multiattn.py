@@ -1,0 +1,72 @@
+"""MultiAttn, Section 3.4: each modality asks the two others, layer after layer."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from erc_lib.layers import CrossAttention
+from erc_lib.papers.multiemo.config import MultiEMOConfig
+
+
+class MultiAttn(nn.Module):
+    """MultiAttn_text, MultiAttn_audio and MultiAttn_visual side by side.
+
+    The query's modality comes first, then the others in the order text, audio, visual. With two modalities each has one
+    partner and one attention stage; with one modality only the feed-forward stages remain (Table 3; the paper is silent).
+    """
+
+    def __init__(self, config: MultiEMOConfig) -> None:
+        super().__init__()
+        self.partners = {m: [other for other in config.modalities if other != m] for m in config.modalities}
+        self.layers = nn.ModuleDict(
+            {m: nn.ModuleList(MultiAttnLayer(config, len(self.partners[m])) for _ in range(config.layers)) for m in config.modalities}
+        )
+
+    def forward(self, contextual: dict[str, Tensor], mask: Tensor | None) -> dict[str, Tensor]:
+        """c of every modality (B, L, D) and the keys' mask -> f of every modality (B, L, D)."""
+        fused = {}
+        for modality, layers in self.layers.items():
+            x = contextual[modality]
+            others = [contextual[m] for m in self.partners[modality]]
+            for layer in layers:
+                x = layer(x, others, mask)  # the output is the next layer's query; keys and values stay
+            fused[modality] = x
+        return fused
+
+
+class MultiAttnLayer(nn.Module):
+    """One layer of one branch: attend to each partner in turn, then a feed-forward network (eq. 2-12)."""
+
+    def __init__(self, config: MultiEMOConfig, partners: int) -> None:
+        super().__init__()
+        d = config.model_dim
+        self.attentions = nn.ModuleList(CrossAttention(d, config.heads, bias=config.attention_bias) for _ in range(partners))
+        self.attention_norms = nn.ModuleList(nn.LayerNorm(d) for _ in range(partners))
+        self.feedforward_in = nn.Linear(d, config.feedforward)
+        self.feedforward_out = nn.Linear(config.feedforward, d)
+        self.feedforward_norm = nn.LayerNorm(d)
+        self.swap_values = config.audio_stage_values == "printed" and partners == 2
+        self.dropout = config.dropout
+        self.released_dropout = config.dropout_placement == "released"
+
+    def forward(self, x: Tensor, others: list[Tensor], mask: Tensor | None) -> Tensor:
+        for stage, (attention, norm, keys) in enumerate(zip(self.attentions, self.attention_norms, others, strict=True)):
+            values = others[1] if self.swap_values and stage == 0 else keys  # eq. 2 prints the second partner's values
+            attended = attention(x, keys, values, mask)
+            x = norm(x + (attended if self.released_dropout else self._drop(attended)))  # eq. 5, 9
+        hidden = self.feedforward_out(F.relu(self.feedforward_in(x)))  # eq. 10, 11
+        if self.released_dropout:
+            hidden = self._drop(hidden)
+        return self.feedforward_norm(x + self._drop(hidden))  # eq. 12
+
+    def _drop(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.dropout, self.training) if self.dropout else x
+
+
+def key_mask(mask: Tensor, dtype: torch.dtype) -> Tensor | None:
+    """mask (B, L) -> additive (B, 1, 1, L), -inf at padding; None where nothing is padded, which is faster."""
+    if bool(mask.all()):
+        return None
+    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, float("-inf"))[:, None, None, :]
