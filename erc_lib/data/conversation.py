@@ -31,6 +31,7 @@ class Dialogue:
         features: modality -> FloatTensor (L, D_m). A missing modality is a missing key.
         texts: the L transcripts (empty strings where a corpus has none).
         ids: the L utterance ids, unique in the corpus; features are joined by these, never by position.
+        speaker_names: the name of each number in ``speakers``; empty where a corpus has none.
     """
 
     id: str
@@ -39,6 +40,7 @@ class Dialogue:
     features: dict[str, Tensor] = field(default_factory=dict)
     texts: tuple[str, ...] = ()
     ids: tuple[str, ...] = ()
+    speaker_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         length = len(self.speakers)
@@ -54,6 +56,10 @@ class Dialogue:
         for name, size in sizes.items():
             if size != length:
                 raise DataError(f"{where} has {length} speakers but {size} {name}; each utterance needs one of each")
+        if self.speaker_names and len(self.speaker_names) != int(self.speakers.max()) + 1:
+            raise DataError(
+                f"{where} numbers its speakers 0 to {int(self.speakers.max())} but names {len(self.speaker_names)}; each number needs one name"
+            )
         for modality, x in self.features.items():
             if modality not in MODALITIES:
                 raise DataError(f"{where} has features of an unknown modality {modality!r}; known are {', '.join(MODALITIES)}")

@@ -1,0 +1,54 @@
+"""Corpora by name."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import ValidationError
+
+from erc_lib.data.conversation import Corpus
+from erc_lib.data.sources import did_you_mean
+from erc_lib.errors import ConfigError
+
+# name -> module with `load(**options)`, or preset of the simulation; imported only when asked for
+REAL = {"meld": "erc_lib.data.meld", "iemocap": "erc_lib.data.iemocap", "mosi": "erc_lib.data.mosi"}
+SIMULATED = {"simulated-meld": "meld", "simulated-iemocap": "iemocap"}
+CORPORA = (*REAL, *SIMULATED)
+
+
+def load_corpus(name: str, **options: Any) -> Corpus:
+    """The corpus of that name.
+
+    Args:
+        name: ``"meld"``, ``"iemocap"``, ``"mosi"`` (public data, fetched on first use), ``"simulated-meld"``, ``"simulated-iemocap"``.
+        options: of ``"mosi"``: ``seed`` (its validation set), ``standardise``; of the simulated: counts of dialogues ``train``,
+            ``validation``, ``test``, the ``seed``, and any field of ``SimulationConfig``.
+
+    Raises:
+        ConfigError: unknown name or option. DataError: data that cannot be had or used.
+    """
+    if name in REAL:
+        load = importlib.import_module(REAL[name]).load
+        _check_options(name, load, options)
+        return load(**options)
+    if name in SIMULATED:
+        simulation = importlib.import_module("erc_lib.data.simulation")
+        preset = getattr(simulation.SimulationConfig, SIMULATED[name])
+        try:
+            config = preset(**options)
+        except (ValidationError, TypeError) as error:
+            raise ConfigError(f"corpus {name!r} cannot be simulated with the options {options}: {error}") from error
+        return simulation.simulate(config)
+    raise ConfigError(f"no corpus is named {name!r}{did_you_mean(name, list(CORPORA))}")
+
+
+def _check_options(name: str, load: Callable[..., Corpus], options: dict[str, Any]) -> None:
+    known = list(inspect.signature(load).parameters)
+    for option in options:
+        if option not in known:
+            if not known:
+                raise ConfigError(f"corpus {name!r} has no options, so {option!r} means nothing there")
+            raise ConfigError(f"corpus {name!r} has no option {option!r}{did_you_mean(option, known)}")
