@@ -1,0 +1,1 @@
+"""DialogueTRM (Mao et al., 2021): intra-modal and inter-modal emotional dynamics with Transformers."""

@@ -1,0 +1,1 @@
+"""DIMMN (Wen et al., 2023): dynamic interactive multiview memory network."""
