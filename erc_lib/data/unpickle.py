@@ -16,6 +16,7 @@ import numpy as np
 from erc_lib.errors import DataError
 
 BUILTINS = {c.__name__: c for c in (set, frozenset, list, dict, tuple, str, bytes, bytearray, int, float, complex, bool, slice, range)}
+BUILTINS["xrange"] = range  # its name up to protocol 2
 ARRAY_MODULES = ("numpy", "numpy.core.multiarray", "numpy._core.multiarray", "numpy.core.numeric", "numpy._core.numeric")
 
 
