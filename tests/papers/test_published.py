@@ -1,18 +1,14 @@
-"""The papers' tables: counts, totals, the arithmetic the papers print, and every cell against the papers' text."""
+"""The papers' tables: counts, totals, and the arithmetic the papers print."""
 
 from __future__ import annotations
 
-import os
-import re
 from pathlib import Path
 
 import pandas as pd
 import pytest
-import yaml
 
 import erc_lib.papers
-from erc_lib.errors import ConfigError
-from erc_lib.papers.published import PAPERS, RESULT_COLUMNS, published_results, published_tables, read_published
+from erc_lib.papers.published import PAPERS, RESULT_COLUMNS, published_results, published_tables
 
 ROOMS = Path(erc_lib.papers.__file__).parent
 RESULTS = published_results()
@@ -118,6 +114,10 @@ def test_a_changed_copy_changes_nothing():
     pd.testing.assert_frame_equal(published_results(), RESULTS)
 
 
+def test_every_room_has_its_tables():
+    assert {path.parent.name for path in ROOMS.glob("*/published.yaml")} == set(PAPERS)
+
+
 # -- totals and arithmetic the papers print ---------------------------------------------------------------------------
 
 @pytest.mark.parametrize("table,dataset,total", [("4", "MELD", 13708), ("5", "IEMOCAP", 7433)])
@@ -211,8 +211,8 @@ AVERAGES = [     # paper, table, dataset, column of the average, ending of the c
     *[("dimmn", table, "IEMOCAP", f"Avg {score}", f" {score}", 0.105) for table in "2456" for score in ("acc", "w-F1")],
     *[("dimmn", "3", "MELD", f"Avg {score}", f" {score}", 0.105) for score in ("acc", "w-F1")],
 ]
-# Averages that do not follow from the printed classes (printed - recomputed). They are the papers' own: the tests below compare
-# every cell with the text.
+# Averages that do not follow from the printed classes (printed - recomputed). They are the papers' own: test_published_text
+# compares every cell with the text.
 APART = {
     ("multiemo", "1", "Weighted-F1"): {"QMNN": -0.48, "MMGCN": 0.43},
     ("multiemo", "2", "Weighted-F1"): {"QMNN": 0.55},
@@ -252,148 +252,3 @@ def test_df_erc_meld_averages_leave_room_for_fear_and_disgust():
     printed = sum(scores[c] * n for c, n in (("Neut", 1256), ("Surp", 281), ("Sad", 208), ("Joy", 402), ("Ang", 345)))
     rest = (scores["W-F1"] * 2610 - printed) / (50 + 68)
     assert len(rest) == 9 and rest.between(-0.25, 22).all()
-
-
-# -- every cell against the papers' text ------------------------------------------------------------------------------
-
-NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
-
-
-def paper_text(name: str) -> str:
-    folder = Path(os.environ.get("ERC_PAPERS", Path(__file__).resolve().parents[3] / "shared" / "papers"))
-    if not (folder / f"{name}.txt").exists():
-        pytest.skip("the papers' text is not on this machine: set ERC_PAPERS to the folder that holds it")
-    return (folder / f"{name}.txt").read_text(encoding="utf-8")
-
-
-def typed_tables(paper: str) -> list[dict]:
-    return yaml.safe_load((ROOMS / paper / "published.yaml").read_text(encoding="utf-8"))["tables"]
-
-
-def squeezed(text: str) -> str:
-    return re.sub(r"<[^>]*>|[\s$]", "", text)
-
-
-def printed_cells(line: str, count: int) -> list[float | None]:
-    """The last `count` cells of a line of text: numbers, None for a dash."""
-    plain = re.sub(r"(?<=\d),(?=\d{3})", "", re.sub(r"<[^>]*>|[*↓()]", " ", line))
-    words = plain.split()[-count:]
-    return [None if word in "-–" else float(word) if NUMBER.fullmatch(word) else word for word in words]
-
-
-@pytest.mark.parametrize("paper", ["dimmn", "multiemo", "df_erc"])
-def test_every_row_stands_in_the_paper(paper):
-    """The text of these three keeps a row on one line: label and cells must be found together, in the table's order."""
-    lines = paper_text(paper).splitlines()
-    tables = typed_tables(paper)
-    drops = next((t["rows"] for t in tables if "drops" in t["caption"]), {})
-    compared = 0
-    for table in tables:
-        if table["rows"] is drops:
-            continue
-        start = 0
-        for label, values in table["rows"].items():
-            name = squeezed("+ Att" if label.endswith("+ Att") else label)
-            if paper == "df_erc" and table["table"] == "2" and label in drops:      # printed as 66.36(↓ 1.92)
-                values = [cell for pair in zip(values, drops[label]) for cell in pair]
-            found = [i for i in range(start, len(lines))
-                     if name in squeezed(lines[i]) and printed_cells(lines[i], len(values)) == values]
-            assert found, f"{paper} table {table['table']}: no line of the paper holds {label} {values}"
-            start, compared = found[0] + 1, compared + sum(value is not None for value in values)
-    assert compared == sum(COUNTS[paper].values())
-
-
-# DialogueTRM's text runs down the columns: (rows, columns) of each block in the order in which the text gives them.
-BLOCKS = {
-    "2": [(slice(0, 4), range(8)), (slice(4, 9), range(8)), (slice(9, 10), range(8))],
-    "3": [(slice(0, 1), range(2)), (slice(1, 4), range(2)), (slice(4, 8), range(2))],
-    "4": [(slice(0, 1), range(2)), (slice(6, 7), range(2)), (slice(1, 4), range(2)), (slice(7, 10), range(2)),
-          (slice(4, 6), range(2)), (slice(10, 12), range(2))],
-    "5": [(slice(i, i + 1), range(3)) for i in range(9)],
-    "6": [(slice(0, 1), range(3)), (slice(1, 2), range(3)), (slice(0, 2), range(3, 6))],
-}
-REGIONS = {"2": ("Table 2: Main", "AVEC (Schuller"), "3": ("Table 3: Comparison", "ical emotions on"),
-           "4": ("Table 4: Analysis", "The temporal aspect"), "5": ("Table 5: Fusion", "gain of our MGIF"),
-           "6": ("Table 6: Performance", "Case Study")}
-
-
-@pytest.mark.parametrize("table", REGIONS)
-def test_every_number_of_dialogue_trm_stands_in_the_paper(table):
-    """All decimals between a table's caption and the text after it, in order, are the typed ones and no others."""
-    text = paper_text("dialogue_trm")
-    start = text.index(REGIONS[table][0])
-    region = text[start:text.index(REGIONS[table][1], start)]
-    first, *more = [list(part["rows"].values()) for part in typed_tables("dialogue_trm") if part["table"] == table]
-    typed = [cell for part in more for row in part for cell in row]       # Table 6: the counts stand in its header
-    for rows, columns in BLOCKS[table]:
-        typed += [row[column] for column in columns for row in first[rows] if row[column] is not None]
-    decimals = r"-?\d+\.\d" if table == "5" else r"-?\d+\.\d+"              # Table 5's text glues the gain to the score: 68.60.5
-    assert [float(number) for number in re.findall(decimals, region)] == typed
-    assert len(typed) == COUNTS["dialogue_trm"][table]
-
-
-# -- the loader -------------------------------------------------------------------------------------------------------
-
-GOOD = """
-paper: toy
-title: Toy
-tables:
-  - table: "1"
-    caption: c
-    place: p
-    unit: percent
-    columns: {A: [x, y], B: [x]}
-    rows:
-      first: [1, ~, -3.5]
-"""
-
-
-def write(folder: Path, text: str) -> Path:
-    path = folder / "published.yaml"
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
-def test_a_small_file_is_read_cell_by_cell(tmp_path):
-    results, tables = read_published(write(tmp_path, GOOD), "toy")
-    assert results.to_numpy().tolist() == [["toy", "1", "A", "first", "x", 1.0], ["toy", "1", "B", "first", "x", -3.5]]
-    assert tables["note"].tolist() == ["", ""]
-
-
-PART = GOOD[GOOD.index("  - table"):]
-
-
-@pytest.mark.parametrize("text,message", [
-    (GOOD.replace("[1, ~, -3.5]", "[1, ~]"), r"'first': 2 values for 3 columns"),
-    (GOOD.replace("[1, ~, -3.5]", "[1, ~, 2, 3]"), r"'first': 4 values for 3 columns"),
-    (GOOD.replace("[1, ~, -3.5]", "5"), r"'first': 5 values"),
-    (GOOD.replace("~", "n/a"), r"'first': 'n/a' is not a number"),
-    (GOOD.replace("~", "true"), r"'first': True is not a number"),
-    (GOOD.replace("~", ".nan"), r"'first': nan is not a number"),
-    (GOOD + "      first: [1, 2, 3]\n", r"'first' stands twice"),
-    (GOOD + PART, r"row 'first': \(A, x\) stands twice"),
-    (GOOD.replace("[x, y]", "[x, x]").replace("~", "2"), r"row 'first': \(A, x\) stands twice"),
-    (GOOD.replace("first:", "7:"), r"7 is read as int"),
-    (GOOD.replace('"1"', "1"), r"1 is read as int"),
-    (GOOD.replace("unit:", "units:"), r"has .*units.*expected"),
-    (GOOD.replace("{A: [x, y], B: [x]}", "[x]"), r"`columns` must map"),
-    (GOOD[:GOOD.index("    rows")] + "    rows: {}\n", r"`rows` must map"),
-    (GOOD.replace("paper: toy", "paper: joy"), r"`paper` is 'joy'"),
-    (GOOD[:GOOD.index("tables")], r"`tables` must be"),
-    ("[1, 2", r"not valid YAML"),
-    ("just words", r"must be a mapping"),
-])
-def test_a_damaged_file_is_one_clear_error(tmp_path, text, message):
-    path = write(tmp_path, text)
-    with pytest.raises(ConfigError, match=message) as caught:
-        read_published(path, "toy")
-    assert str(path) in str(caught.value)
-
-
-def test_a_missing_file_is_one_clear_error(tmp_path):
-    with pytest.raises(ConfigError, match="cannot be read"):
-        read_published(tmp_path / "published.yaml", "toy")
-
-
-def test_every_room_has_its_tables():
-    assert {path.parent.name for path in ROOMS.glob("*/published.yaml")} == set(PAPERS)
