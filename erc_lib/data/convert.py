@@ -70,9 +70,9 @@ def to_corpus(name: str, converted: Converted, label_names: Iterable[str], prove
     texts, ids = table["text"].tolist(), table["id"].tolist()
     labels = torch.from_numpy(table["label"].to_numpy(dtype=np.int64, copy=True))
     features = {m: torch.from_numpy(x) for m, x in converted.features.items()}
-    starts = np.flatnonzero(np.append(True, dialogue[1:] != dialogue[:-1])) if len(table) else np.array([], dtype=int)
+    starts = np.flatnonzero(np.append(True, dialogue[1:] != dialogue[:-1])[: len(table)])
     dialogues: dict[str, list[Dialogue]] = {s: [] for s in SPLITS}
-    for start, end in zip(starts, [*starts[1:], len(table)], strict=True):
+    for start, end in zip(starts, [*starts[1:], len(table)], strict=False):
         speakers, names = number_speakers(speaker[start:end])
         dialogues[split[start]].append(
             Dialogue(
@@ -93,7 +93,7 @@ def number_speakers(names: Iterable[str]) -> tuple[torch.Tensor, tuple[str, ...]
 
 def check_counts(name: str, table: pd.DataFrame, expected: Mapping[str, int]) -> None:
     """Raises DataError unless ``table`` has as many utterances in each split as the published corpus."""
-    found = table["split"].value_counts().to_dict()
+    found = {s: int(n) for s in SPLITS if (n := (table["split"] == s).sum())}
     if found != dict(expected):
         raise DataError(
             f"{name} has {', '.join(f'{n:,} {s}' for s, n in expected.items())} utterances, but "

@@ -35,13 +35,12 @@ def load_corpus(name: str, **options: Any) -> Corpus:
         _check_options(name, load, options)
         return load(**options)
     if name in SIMULATED:
-        simulation = importlib.import_module("erc_lib.data.simulation")
-        preset = getattr(simulation.SimulationConfig, SIMULATED[name])
+        preset = getattr(importlib.import_module("erc_lib.data.simulation").SimulationConfig, SIMULATED[name])
         try:
             config = preset(**options)
         except (ValidationError, TypeError) as error:
             raise ConfigError(f"corpus {name!r} cannot be simulated with the options {options}: {error}") from error
-        return simulation.simulate(config)
+        return importlib.import_module("erc_lib.data.sampling").simulate(config)
     raise ConfigError(f"no corpus is named {name!r}{did_you_mean(name, list(CORPORA))}")
 
 
