@@ -42,7 +42,9 @@ class Batch:
         for d in dialogues:
             for m in modalities:
                 if m not in d.features:
-                    raise DataError(f"utterance {d.ids[0]!r} has no {m} features, which the model needs; extract them or leave {m} out")
+                    raise DataError(
+                        f"utterance {d.ids[0]!r} has no {m} features, which the model needs; extract them or leave {m} out"
+                    )
         lengths = torch.tensor([len(d) for d in dialogues])
         labels = [d.labels for d in dialogues]
         padding = float("nan") if labels[0].is_floating_point() else PADDING_LABEL
@@ -83,6 +85,8 @@ def batches(
     """
     if batch_size < 1:
         raise DataError(f"batch_size must be at least 1, not {batch_size}")
+    if not dialogues:
+        return
     lengths = torch.tensor([len(d) for d in dialogues])
     if generator is None:
         order = torch.argsort(lengths, stable=True)
@@ -94,7 +98,7 @@ def batches(
         order = shuffled[torch.argsort(lengths[shuffled] * jitter, stable=True)]
         offset = int(torch.randint(batch_size, (1,), generator=generator)) if len(dialogues) > batch_size else 0
         cuts = ([0] if offset else []) + list(range(offset, len(dialogues), batch_size))
-        cuts = [cuts[i] for i in torch.randperm(len(cuts), generator=generator)] if cuts else []
+        cuts = [cuts[i] for i in torch.randperm(len(cuts), generator=generator)]
     ends = {c: e for c, e in zip(sorted(cuts), [*sorted(cuts)[1:], len(dialogues)], strict=True)}
     for start in cuts:
         yield Batch.collate([dialogues[i] for i in order[start : ends[start]].tolist()], modalities)

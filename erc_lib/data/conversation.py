@@ -58,7 +58,8 @@ class Dialogue:
                 raise DataError(f"{where} has {length} speakers but {size} {name}; each utterance needs one of each")
         if self.speaker_names and len(self.speaker_names) != int(self.speakers.max()) + 1:
             raise DataError(
-                f"{where} numbers its speakers 0 to {int(self.speakers.max())} but names {len(self.speaker_names)}; each number needs one name"
+                f"{where} numbers its speakers 0 to {int(self.speakers.max())} but names {len(self.speaker_names)}; "
+                "each number needs one name"
             )
         for modality, x in self.features.items():
             if modality not in MODALITIES:
@@ -113,16 +114,16 @@ class Corpus:
                 for utterance in dialogue.ids:
                     if utterance in seen:
                         raise DataError(
-                            f"corpus {self.name!r}: utterance id {utterance!r} stands in dialogue {seen[utterance]!r} and again in "
-                            f"{dialogue.id!r}; ids must be unique, for features are joined by them"
+                            f"corpus {self.name!r}: utterance id {utterance!r} stands in dialogue {seen[utterance]!r} and again "
+                            f"in {dialogue.id!r}; ids must be unique, for features are joined by them"
                         )
                     seen[utterance] = dialogue.id
                 for modality, x in dialogue.features.items():
                     width, first = widths.setdefault(modality, (x.shape[1], dialogue.id))
                     if x.shape[1] != width:
                         raise DataError(
-                            f"corpus {self.name!r}: {modality} features are {x.shape[1]} wide in dialogue {dialogue.id!r} but {width} "
-                            f"in {first!r}; extract both with the same extractor"
+                            f"corpus {self.name!r}: {modality} features are {x.shape[1]} wide in dialogue {dialogue.id!r} but "
+                            f"{width} in {first!r}; extract both with the same extractor"
                         )
                 if not dialogue.labels.is_floating_point():
                     bad = (dialogue.labels < 0) | (dialogue.labels >= len(self.label_names))
@@ -167,7 +168,8 @@ class Corpus:
                 missing = [m for m in modalities if m not in dialogue.features]
                 if missing:
                     raise DataError(
-                        f"corpus {self.name!r}: utterance {dialogue.ids[0]!r} ({split}) has no {missing[0]} features, which were asked for; "
-                        f"it has {', '.join(dialogue.features) or 'none'}. Extract them (`erc features`) or leave {missing[0]} out"
+                        f"corpus {self.name!r}: utterance {dialogue.ids[0]!r} ({split}) has no {missing[0]} features, "
+                        f"which were asked for; it has {', '.join(dialogue.features) or 'none'}. "
+                        f"Extract them (`erc features`) or leave {missing[0]} out"
                     )
         return self.map(lambda d: d.only(modalities))

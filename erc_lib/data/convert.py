@@ -1,7 +1,7 @@
 """Published files into one form: a table of utterances (parquet) and their features (safetensors), made once and kept.
 
-A conversion lies in ``<data root>/converted/<corpus>/<key>/``. The key is drawn from the pinned hashes of the files it was made from
-and from the version of its reader, so that a changed file or reader means another folder and never a stale one.
+A conversion lies in ``<data root>/converted/<corpus>/<key>/``. The key is drawn from the pinned hashes of the files it was
+made from and from the version of its reader, so that a changed file or reader means another folder and never a stale one.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ class Converted:
     features: dict[str, np.ndarray] = field(default_factory=dict)
 
 
-def convert(corpus: str, source_name: str, version: int, read: Callable[[Path], Converted]) -> tuple[Converted, dict[str, object]]:
+def convert(
+    corpus: str, source_name: str, version: int, read: Callable[[Path], Converted],
+) -> tuple[Converted, dict[str, object]]:
     """The conversion of a corpus and its provenance; ``read(folder of raw files)`` is called only where none is kept.
 
     ``version`` is that of ``read``: count it up when the reader changes what it gives.
@@ -97,7 +99,8 @@ def check_counts(name: str, table: pd.DataFrame, expected: Mapping[str, int]) ->
     if found != dict(expected):
         raise DataError(
             f"{name} has {', '.join(f'{n:,} {s}' for s, n in expected.items())} utterances, but "
-            f"{', '.join(f'{n:,} {s}' for s, n in found.items())} were read; delete {data_root() / 'converted' / name} and fetch it again"
+            f"{', '.join(f'{n:,} {s}' for s, n in found.items())} were read; "
+            f"delete {data_root() / 'converted' / name} and fetch it again"
         )
 
 
@@ -113,7 +116,8 @@ def _save(converted: Converted, folder: Path, provenance: dict[str, object]) -> 
     try:
         converted.utterances.to_parquet(temporary / "utterances.parquet", index=False)
         if converted.features:
-            save_file({m: torch.from_numpy(np.ascontiguousarray(x)) for m, x in converted.features.items()}, temporary / "features.safetensors")
+            tensors = {m: torch.from_numpy(np.ascontiguousarray(x)) for m, x in converted.features.items()}
+            save_file(tensors, temporary / "features.safetensors")
         hashes = {f.name: pooch.file_hash(str(f), alg="sha256") for f in sorted(temporary.iterdir())}
         (temporary / "card.json").write_text(json.dumps({**provenance, "written": hashes}, indent=1), encoding="utf-8")
         if folder.exists():  # a damaged conversion, else it would have been loaded

@@ -1,7 +1,7 @@
 """Reading CSV files with errors that name the file, the row and the remedy.
 
-Rows are counted as a spreadsheet counts them: the first one of the file, header or not, is row 1. The standard library's reader is
-used, for pandas fills up a row that was cut short and so hides that it was.
+Rows are counted as a spreadsheet counts them: the first one of the file, header or not, is row 1.
+The standard library's reader is used, for pandas fills up a row that was cut short and so hides that it was.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ def read_matrix(path: Path, width: int) -> np.ndarray:
     bad = np.argwhere(~np.isfinite(values))
     if len(bad):
         row, column = map(int, bad[0])
-        raise DataError(f"{path}, row {row_number(row, False)}, column {column + 1}: {rows[row][column]!r} is no finite number; {REMEDY}")
+        raise DataError(
+            f"{path}, row {row_number(row, False)}, column {column + 1}: {rows[row][column]!r} is no finite number; {REMEDY}"
+        )
     return values
 
 
@@ -55,7 +57,9 @@ def whole_numbers(table: pd.DataFrame, column: str, path: Path, *, header: bool 
     bad = ~np.isfinite(values) | (values != np.floor(values))
     if bad.any():
         row = int(bad.argmax())
-        raise DataError(f"{path}, row {row_number(row, header)}: {column} is {table[column].iloc[row]!r}, no whole number; {REMEDY}")
+        raise DataError(
+            f"{path}, row {row_number(row, header)}: {column} is {table[column].iloc[row]!r}, no whole number; {REMEDY}"
+        )
     return values.astype(np.int64)
 
 

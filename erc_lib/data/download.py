@@ -32,7 +32,8 @@ class ResumableDownloader:
     """
 
     def __init__(
-        self, part: Path, check: Callable[[Path], None], *, progress: bool = True, attempts: int = 3, pause: float = 1.0, remedy: str = "",
+        self, part: Path, check: Callable[[Path], None], *, progress: bool = True, attempts: int = 3, pause: float = 1.0,
+        remedy: str = "",
     ) -> None:
         self.part, self.check, self.progress = part, check, progress
         self.attempts, self.pause, self.remedy = attempts, pause, remedy

@@ -1,8 +1,9 @@
 """IEMOCAP: dyadic sessions of actors, six emotions (Busso et al. 2008), as COSMIC published its text, speakers, labels and split.
 
 The pickle is a list of six: dialogue -> speakers ("M" or "F"), dialogue -> labels, dialogue -> transcripts, and the names of the
-training, test and validation dialogues. Its label numbers are in the order of :data:`LABEL_NAMES`: so counted, the test set has the
-144 / 245 / 384 / 170 / 299 / 381 utterances that the papers report by name. Transcripts are licensed: no message here shows one.
+training, test and validation dialogues. Its label numbers are in the order of :data:`LABEL_NAMES`: so counted, the test set
+has the 144 / 245 / 384 / 170 / 299 / 381 utterances that the papers report by name. Transcripts are licensed:
+no message here shows one.
 """
 
 from __future__ import annotations
@@ -39,8 +40,11 @@ def read(folder: Path) -> Converted:
     path = folder / FILE
     content = load_pickle(path)
     kinds = (dict, dict, dict, list, list, list)
-    if not isinstance(content, list | tuple) or len(content) != 6 or not all(isinstance(c, k) for c, k in zip(content, kinds, strict=True)):
-        raise DataError(f"{path} is not a list of three dictionaries (speakers, labels, transcripts) and three lists of dialogues; {REMEDY}")
+    whole = isinstance(content, list | tuple) and len(content) == len(kinds)
+    if not whole or not all(isinstance(c, k) for c, k in zip(content, kinds, strict=True)):
+        raise DataError(
+            f"{path} is not a list of three dictionaries (speakers, labels, transcripts) and three lists of dialogues; {REMEDY}"
+        )
     speakers, labels, texts, train, test, validation = content
     rows, seen = [], {}
     for split, names in (("train", train), ("validation", validation), ("test", test)):
@@ -67,7 +71,9 @@ def _rows(path: Path, split: str, name: str, speakers: dict, labels: dict, texts
         if speaker not in SPEAKERS:
             raise DataError(f"{where}, utterance {i}: unknown speaker {speaker!r}, not one of {', '.join(SPEAKERS)}; {REMEDY}")
         if not isinstance(label, int) or isinstance(label, bool) or not 0 <= label < len(LABEL_NAMES):
-            raise DataError(f"{where}, utterance {i}: unknown label {label!r}; known are 0 to 5 ({', '.join(LABEL_NAMES)}); {REMEDY}")
+            raise DataError(
+                f"{where}, utterance {i}: unknown label {label!r}; known are 0 to 5 ({', '.join(LABEL_NAMES)}); {REMEDY}"
+            )
         if not isinstance(text, str):
             raise DataError(f"{where}, utterance {i}: the transcript is no string but {type(text).__name__}; {REMEDY}")
         rows.append((split, name, f"{name}/{i}", speaker, label, text))

@@ -49,7 +49,9 @@ def _read_split(path: Path, split: str, prefix: str) -> pd.DataFrame:
     unknown = label.isna().to_numpy()
     if unknown.any():
         row = int(unknown.argmax())
-        raise DataError(f"{path}, row {row_number(row)}: unknown emotion {table['Emotion'].iloc[row]!r}; MELD's are {', '.join(LABEL_NAMES)}")
+        raise DataError(
+            f"{path}, row {row_number(row)}: unknown emotion {table['Emotion'].iloc[row]!r}; MELD's are {', '.join(LABEL_NAMES)}"
+        )
     speaker = table["Speaker"].str.strip()
     nameless = (speaker == "").to_numpy()
     if nameless.any():
@@ -59,7 +61,9 @@ def _read_split(path: Path, split: str, prefix: str) -> pd.DataFrame:
     if twice.any():
         row = int(twice.argmax())
         first = int((ids == ids[row]).to_numpy().argmax())
-        raise DataError(f"{path}, row {row_number(row)}: utterance {ids[row]!r} stands on row {row_number(first)} already; remove one of them")
+        raise DataError(
+            f"{path}, row {row_number(row)}: utterance {ids[row]!r} stands on row {row_number(first)} already; remove one of them"
+        )
 
     order = np.lexsort((utterance, dialogue))
     found = pd.DataFrame({

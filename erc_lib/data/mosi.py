@@ -1,8 +1,8 @@
-"""CMU-MOSI: opinion videos of one speaker each, two classes (Zadeh et al. 2016), with the features of bc-LSTM (Poria et al. 2017).
+"""CMU-MOSI: opinion videos of one speaker each, two classes (Zadeh et al. 2016), with bc-LSTM's features (Poria et al. 2017).
 
-Row k of ``{text,audio,video}_{train,test}0.csv`` is the utterance whose index in ``transcripts.csv``, counted from 0, is the first
-column of row k of ``text_{train,test}.csv``; the last column is the label. That this holds is checked: all labels agree with those
-of the transcripts, and the text features stand in both text files.
+Row k of ``{text,audio,video}_{train,test}0.csv`` is the utterance whose index in ``transcripts.csv``, counted from 0, is the
+first column of row k of ``text_{train,test}.csv``; the last column is the label. That this holds is checked: all labels agree
+with those of the transcripts, and the text features stand in both text files.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def load(*, seed: int = 0, standardise: bool = False) -> Corpus:
 
     Args:
         seed: draws the validation set, a tenth of the 62 training videos (6 of them); the published split has none.
-        standardise: each feature column minus its mean over its standard deviation, both over the training utterances that remain;
-            False leaves the features as published, whose columns range from below 1 to some hundreds.
+        standardise: each feature column minus its mean over its standard deviation, both over the training utterances that
+            remain; False leaves the features as published, whose columns range from below 1 to some hundreds.
     """
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         raise ConfigError(f"seed must be a whole number of at least 0, not {seed!r}")
@@ -65,7 +65,10 @@ def read(folder: Path) -> Converted:
     twice = transcripts["id"].duplicated().to_numpy()
     if twice.any():
         row = int(twice.argmax())
-        raise DataError(f"{path}, row {row_number(row, False)}: utterance {transcripts['id'].iloc[row]!r} stands there a second time; {REMEDY}")
+        raise DataError(
+            f"{path}, row {row_number(row, False)}: utterance {transcripts['id'].iloc[row]!r} stands there a second time; "
+            f"{REMEDY}"
+        )
     transcripts["video"], transcripts["n"] = split_id["video"], split_id["n"].astype("int64")
     transcripts["label"] = _labels(whole_numbers(transcripts, "label", path, header=False), path)
 
@@ -93,7 +96,9 @@ def _read_index(path: Path, transcripts: int, taken: dict[int, str]) -> tuple[np
         if value != int(value) or not 0 <= value < transcripts:
             raise DataError(f"{where}: {value} is no row of transcripts.csv, which has 0 to {transcripts - 1}; {REMEDY}")
         if int(value) in taken:
-            raise DataError(f"{where}: utterance {int(value)} of transcripts.csv was named by {taken[int(value)]} already; {REMEDY}")
+            raise DataError(
+                f"{where}: utterance {int(value)} of transcripts.csv was named by {taken[int(value)]} already; {REMEDY}"
+            )
         taken[int(value)] = where
     return rows[:, 0].astype(np.int64), rows[:, 1:]
 
@@ -108,8 +113,8 @@ def _read_features(path: Path, width: int, found: pd.DataFrame) -> np.ndarray:
     if wrong.any():
         row = int(wrong.argmax())
         raise DataError(
-            f"{path}, row {row_number(row, False)}: the label is {labels[row]}, but transcripts.csv says {found['label'].iloc[row]} for "
-            f"{found['id'].iloc[row]!r}, so rows and utterances do not belong together; {REMEDY}"
+            f"{path}, row {row_number(row, False)}: the label is {labels[row]}, but "
+            f"transcripts.csv says {found['label'].iloc[row]} for {found['id'].iloc[row]!r}, so rows and utterances do not belong together; {REMEDY}"
         )
     return values[:, :-1]
 
@@ -118,7 +123,10 @@ def _labels(values: np.ndarray, path: Path) -> np.ndarray:
     bad = ~np.isin(values, (0, 1))
     if bad.any():
         row = int(bad.argmax())
-        raise DataError(f"{path}, row {row_number(row, False)}: unknown label {values[row]:g}; known are 0 (negative) and 1 (positive); {REMEDY}")
+        raise DataError(
+            f"{path}, row {row_number(row, False)}: unknown label {values[row]:g}; known are 0 (negative) and 1 (positive); "
+            f"{REMEDY}"
+        )
     return values.astype(np.int64)
 
 
@@ -126,8 +134,8 @@ def _check_same(folder: Path, split: str, x: np.ndarray, rows: np.ndarray) -> No
     wrong = ~np.isclose(x, rows, atol=1e-6).all(axis=1)
     if wrong.any():
         raise DataError(
-            f"{folder / f'text_{split}0.csv'}, row {row_number(int(wrong.argmax()), False)}: other text features than on that row of "
-            f"text_{split}.csv, so rows and utterances do not belong together; {REMEDY}"
+            f"{folder / f'text_{split}0.csv'}, row {row_number(int(wrong.argmax()), False)}: other text features than on that "
+            f"row of text_{split}.csv, so rows and utterances do not belong together; {REMEDY}"
         )
 
 

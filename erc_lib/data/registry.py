@@ -23,7 +23,8 @@ def load_corpus(name: str, **options: Any) -> Corpus:
     """The corpus of that name.
 
     Args:
-        name: ``"meld"``, ``"iemocap"``, ``"mosi"`` (public data, fetched on first use), ``"simulated-meld"``, ``"simulated-iemocap"``.
+        name: ``"meld"``, ``"iemocap"``, ``"mosi"`` (public data, fetched on first use), ``"simulated-meld"`` or
+            ``"simulated-iemocap"``.
         options: of ``"mosi"``: ``seed`` (its validation set), ``standardise``; of the simulated: counts of dialogues ``train``,
             ``validation``, ``test``, the ``seed``, and any field of ``SimulationConfig``.
 

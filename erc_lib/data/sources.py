@@ -1,6 +1,7 @@
 """The pinned public files: which there are, how they get onto this machine, and whether they are still what was pinned.
 
-``sources.yaml`` beside this file is the list. Files are kept under ``<data root>/raw``; each gets its final name only once its hash fits.
+``sources.yaml`` beside this file is the list. Files are kept under ``<data root>/raw``; each gets its final name only
+once its hash fits.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ class Source:
 
 @dataclass(frozen=True)
 class SourceStatus:
-    """One line of ``erc data list``: ``present`` of ``files`` files (``bytes`` in all) are on this machine, cached or in the mirror."""
+    """One line of ``erc data list``: ``present`` of ``files`` files (``bytes`` in all) are here, cached or in the mirror."""
 
     name: str
     files: int
@@ -107,13 +108,15 @@ class FileCheck:
 def sources() -> dict[str, Source]:
     """All pinned sources by name."""
     listed = yaml.safe_load(LIST.read_text(encoding="utf-8"))
+
+    def pinned(s: dict, f: dict) -> PinnedFile:
+        address = f"{ADDRESS}/{s['repository']}/{s['commit']}/{f['upstream']}"
+        return PinnedFile(f["path"], address, f.get("sha256"), f.get("git_blob"))
+
     return {
         name: Source(
             name=name, repository=s["repository"], commit=s["commit"], licence=s["licence"], note=s["note"],
-            files=tuple(
-                PinnedFile(f["path"], f"{ADDRESS}/{s['repository']}/{s['commit']}/{f['upstream']}", f.get("sha256"), f.get("git_blob"))
-                for f in s["files"]
-            ),
+            files=tuple(pinned(s, f) for f in s["files"]),
         )
         for name, s in listed.items()
     }
@@ -163,7 +166,7 @@ def list_sources() -> list[SourceStatus]:
 
 @contextmanager
 def locked(target: Path) -> Iterator[None]:
-    """Holds a lock beside ``target``, so that of several processes one fetches or converts and the others wait and find it done."""
+    """Holds a lock beside ``target``, so that one process fetches or converts and the others wait and find it done."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         lock = target.with_name(f".{target.name}.lock").open("w")
@@ -177,8 +180,9 @@ def locked(target: Path) -> Iterator[None]:
 def fetch(name: str, *, progress: bool = True) -> Path:
     """The folder ``<data root>/raw/<name>`` with every file of a source, each checked against its hash.
 
-    Files already there are kept; the others are taken from ``$ERC_MIRROR`` or, where that has them not, downloaded (an interrupted
-    download is continued). Raises ConfigError for an unknown name, DataError for a wrong hash or where no network is to be had.
+    Files already there are kept; the others are taken from ``$ERC_MIRROR`` or, where that has them not, downloaded
+    (an interrupted download is continued). Raises ConfigError for an unknown name, DataError for a
+    wrong hash or where no network is to be had.
     """
     source, mirror = find_source(name), mirror_root()
     for file in source.files:

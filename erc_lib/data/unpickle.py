@@ -15,7 +15,8 @@ import numpy as np
 
 from erc_lib.errors import DataError
 
-BUILTINS = {c.__name__: c for c in (set, frozenset, list, dict, tuple, str, bytes, bytearray, int, float, complex, bool, slice, range)}
+ADMITTED = (set, frozenset, list, dict, tuple, str, bytes, bytearray, int, float, complex, bool, slice, range)
+BUILTINS = {c.__name__: c for c in ADMITTED}
 BUILTINS["xrange"] = range  # its name up to protocol 2
 ARRAY_MODULES = ("numpy", "numpy.core.multiarray", "numpy._core.multiarray", "numpy.core.numeric", "numpy._core.numeric")
 
@@ -27,7 +28,9 @@ def _encode(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
-def _frombuffer(buffer: bytes, dtype: np.dtype, shape: tuple[int, ...], order: str, axes: tuple[int, ...] | None = None) -> np.ndarray:
+def _frombuffer(
+    buffer: bytes, dtype: np.dtype, shape: tuple[int, ...], order: str, axes: tuple[int, ...] | None = None,
+) -> np.ndarray:
     """Stands in for NumPy's function of that name (protocol 5), whose own would be open to a pickle's changing its attributes."""
     flat = np.frombuffer(bytes(buffer), dtype=dtype)
     return flat.reshape(shape).transpose(axes).copy() if order == "K" else flat.reshape(shape, order=order).copy(order)
@@ -55,8 +58,9 @@ class _Unpickler(pickle.Unpickler):
         if (module, name) == ("_codecs", "encode"):
             return _encode
         raise DataError(
-            f"{self.path} asks for {module}.{name}, which is neither a builtin nor a NumPy array; it was not loaded, for loading it "
-            "would run code of that file. Convert it to plain arrays where you trust it, or fetch the pinned file again"
+            f"{self.path} asks for {module}.{name}, which is neither a builtin nor a NumPy array; it was not loaded, for "
+            "loading it would run code of that file. "
+            "Convert it to plain arrays where you trust it, or fetch the pinned file again"
         )
 
 

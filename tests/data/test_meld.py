@@ -15,14 +15,18 @@ from erc_lib.errors import DataError
 HEADER = ["Sr No.", "Utterance", "Speaker", "Emotion", "Sentiment", "Dialogue_ID", "Utterance_ID"]
 
 
-def row(dialogue: object, utterance: object, speaker: str = "Ann", emotion: str = "joy", text: str = "It\u2019s \u201cfine\u201d, really") -> list[str]:
-    return ["1", text, speaker, emotion, "positive", str(dialogue), str(utterance)]
+TEXT = "It\u2019s \u201cfine\u201d, really"
+
+
+def row(dialogue: object, utterance: object, speaker: str = "Ann", emotion: str = "joy") -> list[str]:
+    return ["1", TEXT, speaker, emotion, "positive", str(dialogue), str(utterance)]
 
 
 @pytest.fixture
 def folder(tmp_path):
     """Three small files: dialogue 0 of train has gaps, and its rows stand in disorder."""
-    write(tmp_path, "train", [row(0, 7, " Bob ", "anger"), row(0, 1, "Ann"), row(0, 9, "Bob", "neutral"), row(2, 0, "Cy", "fear")])
+    train = [row(0, 7, " Bob ", "anger"), row(0, 1, "Ann"), row(0, 9, "Bob", "neutral"), row(2, 0, "Cy", "fear")]
+    write(tmp_path, "train", train)
     write(tmp_path, "dev", [row(0, 1, "Ann")])
     write(tmp_path, "test", [row(0, 1, "Dee", "disgust")])
     return tmp_path
@@ -40,7 +44,7 @@ def test_a_small_corpus_by_hand(folder):
     assert first.ids == ("train/dia0_utt1", "train/dia0_utt7", "train/dia0_utt9")
     assert first.speakers.tolist() == [0, 1, 1] and first.speaker_names == ("Ann", "Bob")
     assert first.labels.tolist() == [4, 6, 0] and second.labels.tolist() == [2]
-    assert first.texts[0] == "It\u2019s \u201cfine\u201d, really"
+    assert first.texts[0] == TEXT
     assert [d.ids for d in corpus.validation + corpus.test] == [("dev/dia0_utt1",), ("test/dia0_utt1",)]
     assert corpus.test[0].labels.tolist() == [5] and corpus.dims == {}
 
@@ -122,5 +126,6 @@ def test_the_converted_corpus_loads_in_under_a_second(from_mirror, data_folder, 
     started = time.perf_counter()
     again = load_corpus("meld")
     assert time.perf_counter() - started < 1
-    assert all(a.ids == b.ids and a.texts == b.texts and torch.equal(a.labels, b.labels) for a, b in zip(first.test, again.test, strict=True))
+    for a, b in zip(first.test, again.test, strict=True):
+        assert a.ids == b.ids and a.texts == b.texts and torch.equal(a.labels, b.labels)
     assert again.provenance["commit"] == "2d2011b409d3ca2d7e94460cd007d434b1d0a102"

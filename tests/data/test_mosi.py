@@ -27,7 +27,8 @@ def folder(tmp_path):
     for split, rows in ROWS.items():
         for modality, width in mosi.DIMS.items():
             lines = [[value(u, modality, c) for c in range(width)] for u in rows]
-            write(tmp_path / f"{mosi.FILES[modality]}_{split}0.csv", [[*x, TRANSCRIPTS[u][1]] for x, u in zip(lines, rows, strict=True)])
+            labelled = [[*x, TRANSCRIPTS[u][1]] for x, u in zip(lines, rows, strict=True)]
+            write(tmp_path / f"{mosi.FILES[modality]}_{split}0.csv", labelled)
             if modality == "text":
                 write(tmp_path / f"text_{split}.csv", [[u, *x] for x, u in zip(lines, rows, strict=True)])
     return tmp_path

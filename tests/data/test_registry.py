@@ -10,7 +10,10 @@ from erc_lib.errors import ConfigError
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("mled", "no corpus is named 'mled'; did you mean 'meld'"), ("zzz", "'zzz'. There are: meld, iemocap, mosi, simulated-meld, simulated-iemocap")],
+    [
+        ("mled", "no corpus is named 'mled'; did you mean 'meld'"),
+        ("zzz", "'zzz'. There are: meld, iemocap, mosi, simulated-meld, simulated-iemocap"),
+    ],
 )
 def test_an_unknown_name(name, message):
     with pytest.raises(ConfigError) as caught:

@@ -14,7 +14,10 @@ import pytest
 from erc_lib.data.unpickle import load_pickle
 from erc_lib.errors import DataError
 
-PLAIN = {"a": [1, 2.5, None, True, 3 + 4j], "b": ({1, 2}, frozenset({3}), b"x", bytearray(b"y"), "\u2019"), "c": [slice(1, 2), range(3)]}
+PLAIN = {
+    "a": [1, 2.5, None, True, 3 + 4j], "b": ({1, 2}, frozenset({3}), b"x", bytearray(b"y"), "\u2019"),
+    "c": [slice(1, 2), range(3)],
+}
 
 
 def written(path: pathlib.Path, content: object, protocol: int) -> pathlib.Path:
@@ -31,9 +34,9 @@ def test_builtins_come_out_unchanged(tmp_path, protocol):
 @pytest.mark.parametrize(
     "array",
     [
-        np.arange(12.0).reshape(3, 4), np.asfortranarray(np.arange(12.0).reshape(3, 4)), np.arange(24).reshape(2, 3, 4).transpose(1, 0, 2),
-        np.zeros((0, 3), dtype=np.float32), np.array([True, False]), np.array(["ab", "c"]), np.array([{"a": 1}, [2]], dtype=object),
-        np.array([1, 2], dtype=">i2"),
+        np.arange(12.0).reshape(3, 4), np.asfortranarray(np.arange(12.0).reshape(3, 4)),
+        np.arange(24).reshape(2, 3, 4).transpose(1, 0, 2), np.zeros((0, 3), dtype=np.float32), np.array([True, False]),
+        np.array(["ab", "c"]), np.array([{"a": 1}, [2]], dtype=object), np.array([1, 2], dtype=">i2"),
     ],
     ids=["C", "F", "transposed", "empty", "bool", "str", "object", "big-endian"],
 )
