@@ -19,10 +19,13 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import yaml
+from pydantic import BaseModel
 
 from erc_lib.errors import DataError
+from erc_lib.papers.multiemo import MultiEMOConfig
 from erc_lib.paths import REPOSITORY
 
 MATHJAX = "tex-svg-full.js"  # one file, its glyphs inside: nothing further is loaded, not even a font
@@ -67,6 +70,16 @@ def differences_table(path: Path = DIFFERENCES) -> str:
     return "\n".join([*lines, ":::", ""])
 
 
+def fields_table(config: type[BaseModel]) -> str:
+    """The fields of a configuration with their defaults and descriptions, as a MyST table."""
+    lines = [":::{list-table}", ":header-rows: 1", ":class: differences", ":widths: 22 26 52", "", "* - Field", "  - Default", "  - What it decides"]
+    for name, field in config.model_fields.items():
+        # a description is written for a terminal: nothing in it is markup
+        description = re.sub(r"([\\`*_$<\[{|])", r"\\\1", field.description or "")
+        lines += [f"* - `{name}`", f"  - `{field.default!r}`", f"  - {description}"]
+    return "\n".join([*lines, ":::", ""])
+
+
 def stage(folder: Path, *, book: Path, chapters: Path, announcement: str = "") -> None:
     """Gathers in ``folder``: the prose of ``book``, the executed ``chapters`` that its table of contents names, the generated pages."""
     shutil.copytree(book, folder, ignore=shutil.ignore_patterns("_build", "results", "chapters", ".ipynb_checkpoints"))
@@ -77,6 +90,7 @@ def stage(folder: Path, *, book: Path, chapters: Path, announcement: str = "") -
         shutil.copy(notebook, folder / "chapters")
     (folder / "_generated").mkdir()
     (folder / "_generated" / "differences.md").write_text(differences_table(), encoding="utf8")
+    (folder / "_generated" / "multiemo_config.md").write_text(fields_table(MultiEMOConfig), encoding="utf8")
     config = yaml.safe_load((book.parent / "_config.yml").read_text(encoding="utf8"))
     if announcement:
         config["sphinx"]["config"]["html_theme_options"]["announcement"] = announcement
@@ -128,6 +142,17 @@ def vendor_mathjax(html: Path) -> None:
     target = html / "_static" / "mathjax"
     target.mkdir(parents=True, exist_ok=True)
     shutil.copy(Path(package.origin).parent / "static" / "mathjax" / MATHJAX, target)
+
+
+def setup(app: Any) -> dict[str, Any]:
+    """Sphinx calls this: docstrings speak of ``|R|`` and ``|theta|^2``, which are bars to their authors and markup to Sphinx."""
+    app.connect("autodoc-process-docstring", lambda _app, _what, _name, _object, _options, lines: lines.__setitem__(slice(None), map(plain_bars, lines)))
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def plain_bars(line: str) -> str:
+    """``line`` with the bars outside double backticks escaped."""
+    return "``".join(part if inside % 2 else part.replace("|", r"\|") for inside, part in enumerate(line.split("``")))
 
 
 OUTSIDE = re.compile(r"\s*(?:(?:https?|wss?|ftp):)?//", re.IGNORECASE)
