@@ -114,7 +114,8 @@ def _read_features(path: Path, width: int, found: pd.DataFrame) -> np.ndarray:
         row = int(wrong.argmax())
         raise DataError(
             f"{path}, row {row_number(row, False)}: the label is {labels[row]}, but "
-            f"transcripts.csv says {found['label'].iloc[row]} for {found['id'].iloc[row]!r}, so rows and utterances do not belong together; {REMEDY}"
+            f"transcripts.csv says {found['label'].iloc[row]} for {found['id'].iloc[row]!r}, "
+            f"so rows and utterances do not belong together; {REMEDY}"
         )
     return values[:, :-1]
 
