@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from erc_lib.papers.published import published_results
+from erc_lib.papers.published import published_results, published_tables
+from erc_lib.papers.registry import MODELS, load_model_class
 
-__all__ = ["published_results"]
+__all__ = ["MODELS", "load_model_class", "published_results", "published_tables"]
