@@ -1,4 +1,4 @@
-"""The two errors a user meets: data that cannot be used, and a configuration or command that cannot be meant."""
+"""The errors a user meets: data that cannot be used, a configuration that cannot be meant, a training that cannot go on."""
 
 
 class DataError(ValueError):
@@ -7,3 +7,7 @@ class DataError(ValueError):
 
 class ConfigError(ValueError):
     """A configuration, run specification or command that is misspelt or contradicts itself."""
+
+
+class TrainingError(RuntimeError):
+    """A training that cannot go on, or a checkpoint it cannot go on from. Nothing of it counts as finished."""
