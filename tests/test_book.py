@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -208,6 +209,23 @@ def test_the_worked_example_of_weighted_f1_is_right():
         assert re.search(rf"{name} {always[key]:.3f}", example)
     for f1 in scores["f1"][:2]:
         assert f"= {f1:.3f}$" in example
+
+
+def commands_of(page: Path) -> list[list[str]]:
+    """The ``erc ...`` commands in the page's bash blocks, as words, continued lines joined and comments left out."""
+    blocks = re.findall(r"```bash\n(.*?)```", page.read_text(encoding="utf8"), flags=re.DOTALL)
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    return [shlex.split(line, comments=True) for line in lines if line.startswith("erc ")]
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "book" / "how-to-read.md", ROOT / "book" / "data-and-protocol.md"], ids=lambda p: p.stem)
+def test_the_commands_shown_are_commands_that_exist(page):
+    from erc_lib.cli import build_parser
+
+    commands = commands_of(page)
+    assert commands
+    for words in commands:
+        build_parser().parse_args(words[1:])
 
 
 def test_bars_outside_literals_are_escaped():
