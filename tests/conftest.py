@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)  # small tensors; more threads than free cores cost more than they bring
 
 
 @pytest.fixture(scope="session")
