@@ -68,13 +68,15 @@ class BCLSTM(_Baseline):
 
 
 class DialogueRNNClassifier(_Baseline):
-    """DialogueRNN from both ends, with its "general" context attention and attention over emotion states (BiDialogueRNN+Att)."""
+    """DialogueRNN from both ends with its "general" context attention: the paper's BiDialogueRNN.
+
+    Its further attention over emotion states (``emotion_attention`` of the layer) replaces a turn's state by a mean over others and
+    could not fit even a handful of turns with random labels, so it is left out.
+    """
 
     def __init__(self, config: BaselineConfig) -> None:
         super().__init__(config, config.hidden_dim)
-        self.rnn = DialogueRNN(
-            sum(config.dims.values()), config.hidden_dim, bidirectional=True, attention="general", emotion_attention=True
-        )
+        self.rnn = DialogueRNN(sum(config.dims.values()), config.hidden_dim, bidirectional=True, attention="general")
 
     def context(self, x: Tensor, batch: Batch) -> Tensor:
         return self.rnn(x, batch.speakers, batch.mask)
