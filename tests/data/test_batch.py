@@ -103,6 +103,15 @@ def test_epochs_differ_and_a_seed_repeats_them():
     assert len(first & second) <= 2  # not the same batches in another order: other neighbours
 
 
+def test_training_does_not_go_from_short_to_long():
+    dialogues = meld_like(400)
+    lengths = [b.mask.shape[1] for b in batches(dialogues, 16, generator=torch.Generator().manual_seed(0))]
+    rises = sum(a < b for a, b in zip(lengths, lengths[1:], strict=False))
+    assert 0.2 < rises / (len(lengths) - 1) < 0.8
+    fixed = [b.mask.shape[1] for b in batches(dialogues, 16)]
+    assert fixed == sorted(fixed)
+
+
 def test_evaluation_has_one_order_and_does_not_touch_the_global_seed():
     dialogues = meld_like(100)
     torch.manual_seed(0)

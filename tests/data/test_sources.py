@@ -125,6 +125,12 @@ def test_a_broken_connection_is_continued(toy, server, data_folder):
     assert left(data_folder) == ["raw/toy/file.bin"]
 
 
+def test_a_connection_may_break_any_number_of_times_while_it_gets_on(toy, server):
+    server.drops = [HALF // 4] * 6  # twice as many as attempts without progress are allowed
+    assert (sources.fetch("toy", progress=False) / "file.bin").read_bytes() == CONTENT
+    assert len(server.asked) == 7
+
+
 def test_what_has_arrived_is_kept_for_the_next_call(toy, server, data_folder):
     server.drops = [HALF, 0, 0, 0, 0, 0, 0]
     with pytest.raises(DataError, match="kept and continued") as caught:
