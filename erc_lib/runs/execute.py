@@ -110,7 +110,8 @@ def _train(spec: RunSpec, store: RunStore, device: str, progress: bool, keep_wei
 
 def load_run_corpus(spec: RunSpec) -> Corpus:
     """The corpus a run sees: loaded, with its stored features attached, and with ``spec.modalities`` alone."""
-    corpus = _load_corpus(spec.corpus, json.dumps(spec.corpus_options), json.dumps(spec.features), spec.modalities, spec.standardise)
+    options, features = json.dumps(spec.corpus_options), json.dumps(spec.features)
+    corpus = _load_corpus(spec.corpus, options, features, spec.modalities, spec.standardise)
     return corpus if spec.validation_fraction is None else redraw_validation(corpus, spec.validation_fraction, spec.seed)
 
 

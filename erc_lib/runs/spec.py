@@ -98,8 +98,12 @@ class RunSpec(BaseModel):
 
     @property
     def digest(self) -> str:
-        """The first 16 hex digits of the SHA-256 of the canonical JSON of every field but ``name``."""
-        fields = _canonical(self.model_dump(mode="json", exclude={"name"}))
+        """The first 16 hex digits of the SHA-256 of the canonical JSON of every field but ``name`` that is not at its default.
+
+        So a field that a later version adds leaves the digests of finished runs as they are. Their ``spec.json`` spells every
+        field out: should a default ever change, they no longer fit their folder's name, which the store notices.
+        """
+        fields = _canonical(self.model_dump(mode="json", exclude={"name"}, exclude_defaults=True))
         text = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
