@@ -20,7 +20,7 @@ import time
 import torch
 
 from erc_lib.data import Corpus, Dialogue, batches
-from erc_lib.papers.multiemo import MultiEMO, MultiEMOConfig
+from erc_lib.papers.multiemo import MultiEMO, MultiEMOConfig, MultiEMOOutput
 
 DIMS = {"text": 768, "audio": 512, "visual": 1000}
 # turns, dialogues, lengths' (shape of a gamma, shortest, longest): MELD's are short and skewed, IEMOCAP's long
@@ -129,14 +129,10 @@ def shares(model: MultiEMO, optimizer: torch.optim.Optimizer, data: list[Dialogu
         optimizer.zero_grad(set_to_none=True)
         contextual = timed("recurrence and projections", lambda b=batch: {m: c(b.features[m], b.speakers, b.mask) for m, c in model.contexts.items()})
         cut = {m: c.detach().requires_grad_() for m, c in contextual.items()}
-        from erc_lib.papers.multiemo.multiattn import key_mask
-
-        fused = timed("attention and feed-forward", lambda b=batch, c=cut: model.multiattn(c, key_mask(b.mask, torch.float32)))
+        fused = timed("attention and feed-forward", lambda b=batch, c=cut: model.multiattn(c, b.mask))
         leaves = {m: f.detach().requires_grad_() for m, f in fused.items()}
 
         def head(b=batch, f=leaves, c=cut):
-            from erc_lib.papers.multiemo import MultiEMOOutput
-
             z = model.embed(torch.cat(list(f.values()), -1))
             output = MultiEMOOutput(model.classify(torch.relu(model.hidden(z))), c, f, z)
             model.objective(output, b)["total"].backward()

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from erc_lib.errors import ConfigError
+from erc_lib.layers.packing import Packing
 
 
 class CrossAttention(nn.Module):
@@ -31,10 +32,17 @@ class CrossAttention(nn.Module):
 
     def forward(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
         """x (B, L, D), keys and values (B, S, D), mask Bool broadcastable to (B, 1, L, S), True = may attend -> (B, L, D)."""
-        attended = F.scaled_dot_product_attention(
-            self._split(self.query(x)), self._split(self.key(keys)), self._split(self.value(values)), attn_mask=mask
-        )
-        return self.output(attended.transpose(1, 2).flatten(2))
+        return self.output(self._attend(self.query(x), self.key(keys), self.value(values), mask))
+
+    def packed(self, x: Tensor, keys: Tensor, values: Tensor, packing: Packing) -> Tensor:
+        """The same for the N real utterances of a batch, each attending to its own dialogue: (N, D) each -> (N, D)."""
+        q, k, v = (packing.unpack(project(y)) for project, y in ((self.query, x), (self.key, keys), (self.value, values)))
+        mask = None if packing.key_mask is None else packing.key_mask.to(q.dtype)
+        return self.output(packing.pack(self._attend(q, k, v, mask)))
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+        attended = F.scaled_dot_product_attention(self._split(q), self._split(k), self._split(v), attn_mask=mask)
+        return attended.transpose(1, 2).flatten(2)
 
     def weights(self, x: Tensor, keys: Tensor, mask: Tensor | None = None) -> Tensor:
         """The attention weights (B, H, L, S), for figures; the forward pass never builds them."""

@@ -5,9 +5,10 @@ import torch
 
 from erc_lib.data import Batch
 from erc_lib.errors import ConfigError, DataError
+from erc_lib.layers import Packing
 from erc_lib.losses import soft_hgr_loss, swfc_loss
 from erc_lib.papers.multiemo import MultiEMO, MultiEMOConfig
-from erc_lib.papers.multiemo.multiattn import MultiAttn, MultiAttnLayer, key_mask
+from erc_lib.papers.multiemo.multiattn import MultiAttn, MultiAttnLayer
 from erc_lib.papers.multiemo.released import _released_names
 from tests.losses.test_swfc import golden
 from tests.papers import invariants
@@ -76,7 +77,8 @@ def test_multiattn_equals_the_released_code():
     model.load_state_dict({n: torch.cat([torch.tensor(d[f"sd/{t}"]) for t in theirs]) for n, theirs in names.items()})
     contextual = {m: torch.tensor(d[m]) for m in WIDTHS}
     lengths = torch.tensor(d["lengths"])
-    everything, masked = model(contextual, None), model(contextual, key_mask(torch.arange(10)[None] < lengths[:, None], torch.float32))
+    real = torch.arange(10)[None] < lengths[:, None]
+    everything, masked = model(contextual, torch.ones_like(real)), model(contextual, real)
     for m in WIDTHS:
         assert (everything[m] - torch.tensor(d[f"f_{m[0]}"])).abs().max() < 1e-5
         for b, n in enumerate(lengths):
@@ -97,7 +99,7 @@ def test_one_layer_by_hand():
     torch.manual_seed(0)
     again = MultiAttnLayer(config(heads=1), partners=2).eval()
     x, a, v = torch.randn(3, 5, 16).unbind(0)
-    assert torch.allclose(again(x[None], [a[None], v[None]], None)[0], expected, atol=1e-6)
+    assert torch.allclose(again(x, [a, v], Packing(torch.ones(1, 5, dtype=torch.bool))), expected, atol=1e-6)
     assert x_before.shape == x.shape
 
 
@@ -105,9 +107,10 @@ def test_equation_2_as_printed_takes_the_other_modality_s_values():
     torch.manual_seed(0)
     keys, printed = (MultiAttnLayer(config(audio_stage_values=v), partners=2).eval() for v in ("keys", "printed"))
     printed.load_state_dict(keys.state_dict())
-    x, a, v = torch.randn(3, 1, 5, 16).unbind(0)
-    assert torch.allclose(keys(x, [a, a], None), printed(x, [a, a], None), atol=1e-6)  # the same when both partners are the same
-    assert not torch.allclose(keys(x, [a, v], None), printed(x, [a, v], None), atol=1e-3)
+    x, a, v = torch.randn(3, 5, 16).unbind(0)
+    together = Packing(torch.ones(1, 5, dtype=torch.bool))
+    assert torch.allclose(keys(x, [a, a], together), printed(x, [a, a], together), atol=1e-6)  # both partners alike
+    assert not torch.allclose(keys(x, [a, v], together), printed(x, [a, v], together), atol=1e-3)
 
 
 def test_without_multiattn_features_are_concatenated():

@@ -13,7 +13,7 @@ from erc_lib.errors import ConfigError, DataError
 from erc_lib.losses import soft_hgr_loss, swfc_loss
 from erc_lib.papers.multiemo.config import MultiEMOConfig
 from erc_lib.papers.multiemo.context import Context
-from erc_lib.papers.multiemo.multiattn import MultiAttn, key_mask
+from erc_lib.papers.multiemo.multiattn import MultiAttn
 
 
 @dataclass
@@ -59,9 +59,7 @@ class MultiEMO(nn.Module):
         contextual = {m: context(self._features(batch, m), batch.speakers, batch.mask) for m, context in self.contexts.items()}
         fused = contextual
         if self.multiattn is not None:
-            any_modality = next(iter(contextual.values()))
-            mask = key_mask(batch.mask, any_modality.dtype) if self.config.mask_padding else None
-            fused = self.multiattn(contextual, mask)
+            fused = self.multiattn(contextual, batch.mask if self.config.mask_padding else torch.ones_like(batch.mask))
         f = torch.cat(list(fused.values()), dim=-1)  # eq. 13
         z = self.embed(f)  # eq. 14
         logits = self.classify(F.relu(self.hidden(z)))  # eq. 15, 16

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from erc_lib.layers import CrossAttention
+from erc_lib.layers import CrossAttention, Packing
 from erc_lib.papers.multiemo.config import MultiEMOConfig
 
 
@@ -24,15 +23,17 @@ class MultiAttn(nn.Module):
             {m: nn.ModuleList(MultiAttnLayer(config, len(self.partners[m])) for _ in range(config.layers)) for m in config.modalities}
         )
 
-    def forward(self, contextual: dict[str, Tensor], mask: Tensor | None) -> dict[str, Tensor]:
-        """c of every modality (B, L, D) and the keys' mask -> f of every modality (B, L, D)."""
+    def forward(self, contextual: dict[str, Tensor], mask: Tensor) -> dict[str, Tensor]:
+        """c of every modality (B, L, D), mask BoolTensor (B, L) of what may be attended to -> f of every modality (B, L, D)."""
+        packing = Packing(mask)
+        contextual = {m: packing.pack(c) for m, c in contextual.items()}
         fused = {}
         for modality, layers in self.layers.items():
             x = contextual[modality]
             others = [contextual[m] for m in self.partners[modality]]
             for layer in layers:
-                x = layer(x, others, mask)  # the output is the next layer's query; keys and values stay
-            fused[modality] = x
+                x = layer(x, others, packing)  # the output is the next layer's query; keys and values stay
+            fused[modality] = packing.unpack(x)
         return fused
 
 
@@ -51,10 +52,11 @@ class MultiAttnLayer(nn.Module):
         self.dropout = config.dropout
         self.released_dropout = config.dropout_placement == "released"
 
-    def forward(self, x: Tensor, others: list[Tensor], mask: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, others: list[Tensor], packing: Packing) -> Tensor:
+        """x and each partner's c (N, D), the N utterances packed -> (N, D)."""
         for stage, (attention, norm, keys) in enumerate(zip(self.attentions, self.attention_norms, others, strict=True)):
             values = others[1] if self.swap_values and stage == 0 else keys  # eq. 2 prints the second partner's values
-            attended = attention(x, keys, values, mask)
+            attended = attention.packed(x, keys, values, packing)
             x = norm(x + (attended if self.released_dropout else self._drop(attended)))  # eq. 5, 9
         hidden = self.feedforward_out(F.relu(self.feedforward_in(x)))  # eq. 10, 11
         if self.released_dropout:
@@ -64,9 +66,3 @@ class MultiAttnLayer(nn.Module):
     def _drop(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.dropout, self.training) if self.dropout else x
 
-
-def key_mask(mask: Tensor, dtype: torch.dtype) -> Tensor | None:
-    """mask (B, L) -> additive (B, 1, 1, L), -inf at padding; None where nothing is padded, which is faster."""
-    if bool(mask.all()):
-        return None
-    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, float("-inf"))[:, None, None, :]
