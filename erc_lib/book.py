@@ -40,7 +40,7 @@ def chapters_of(toc: Path) -> list[str]:
 def check_executed(notebook: Path) -> None:
     """Raises DataError unless every code cell of ``notebook`` was executed and none ended in an error."""
     if not notebook.is_file():
-        raise DataError(f"{notebook}: the table of contents names this chapter, but it is not there; execute it with `make reproduce`")
+        raise DataError(f"{notebook}: the table of contents names this chapter, but it is not there; execute it with `erc reproduce`")
     try:
         cells = json.loads(notebook.read_text(encoding="utf8"))["cells"]
     except (ValueError, KeyError) as error:
