@@ -90,21 +90,22 @@ class DialogueRNNPass(nn.Module):
         batch, length, width = x.shape
         turns = x.transpose(0, 1)
         # What u contributes to both GRUs' gates, for all turns in one product each: (L, B, 3H).
-        from_g, from_p = (F.linear(turns, cell.weight_ih[:, :width], cell.bias_ih) for cell in (self.g_cell, self.p_cell))
+        # unbind, not an index per step: the backward pass of an index would fill a zero tensor of all turns at every step.
+        from_g, from_p = (F.linear(turns, cell.weight_ih[:, :width], cell.bias_ih).unbind() for cell in (self.g_cell, self.p_cell))
         w_gq, w_pc = self.g_cell.weight_ih[:, width:], self.p_cell.weight_ih[:, width:]
-        rows, real = torch.arange(batch, device=x.device), mask.T[..., None]
+        rows, real, speaking = torch.arange(batch, device=x.device), mask.T[..., None].unbind(), speakers.T.unbind()
         parties = x.new_zeros(batch, int(speakers.max()) + 1, self.hidden_dim)
         g = x.new_zeros(batch, self.hidden_dim)
         history = _SimpleAttention(g) if self.attention == "simple" else _GeneralAttention(g)
         spoken = []
-        for t in range(length):
-            q_s = parties[rows, speakers[:, t]]
-            c = history.read(turns[t])
+        for t, u in enumerate(turns.unbind()):
+            q_s = parties[rows, speaking[t]]
+            c = history.read(u)
             g = self._drop(_gru(from_g[t] + F.linear(q_s, w_gq), g, self.g_cell))
             q_new = self._drop(_gru(from_p[t] + F.linear(c, w_pc), q_s, self.p_cell))
             q_s = torch.where(real[t], q_new, q_s)
             spoken.append(q_s)
-            parties = parties.index_put((rows, speakers[:, t]), q_s)
+            parties = parties.index_put((rows, speaking[t]), q_s)
             history.add(g, self.score(g))
         return self._emotions(torch.stack(spoken)).transpose(0, 1)
 
@@ -116,7 +117,7 @@ class DialogueRNNPass(nn.Module):
             weights = [cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh]
             return torch.gru(spoken, start[None], weights, True, 1, 0.0, self.training, False, False)[0]
         states, e = [], start
-        for gates in F.linear(spoken, cell.weight_ih, cell.bias_ih):
+        for gates in F.linear(spoken, cell.weight_ih, cell.bias_ih).unbind():
             e = self._drop(_gru(gates, e, cell))
             states.append(e)
         return torch.stack(states)
