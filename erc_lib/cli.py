@@ -176,6 +176,8 @@ def _train_options(parser: Parser) -> None:
         "--features", default="", metavar="M=NAME,...",
         help="stored feature sets, such as text=all-MiniLM-L6-v2; else the corpus' own",
     )
+    parser.add_argument("--standardise", action="store_true", help="z-score the features by the training split")
+    parser.add_argument("--validation-fraction", type=float, metavar="F", help="draw a validation set of this share anew (optimistic)")
     parser.add_argument("--preset", default="meld", help="which settings of the model to start from")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--selection", default="validation", help="the split that chooses the epoch")
@@ -203,7 +205,7 @@ def train(options: argparse.Namespace) -> int:
     features = dict(p.partition("=")[::2] for p in options.features.split(",") if p)
     if not all(features.values()):
         raise ConfigError(f"--features takes MODALITY=NAME, such as text=all-MiniLM-L6-v2, not {options.features!r}")
-    fields = ("paper", "variant", "corpus", "preset", "seed", "selection", "name")
+    fields = ("paper", "variant", "corpus", "standardise", "validation_fraction", "preset", "seed", "selection", "name")
     modalities = [m for m in options.modalities.split(",") if m]
     spec = RunSpec(**{f: getattr(options, f) for f in fields}, modalities=modalities, features=features, **settings)
     run = run_one(spec, RunStore(options.store), device=options.device, progress=True, keep_weights=options.keep_weights)

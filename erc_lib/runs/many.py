@@ -16,10 +16,11 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from erc_lib.errors import ConfigError
+from erc_lib.errors import ConfigError, TrainingError
 from erc_lib.runs.execute import open_in, run_one
 from erc_lib.runs.spec import RunSpec, check
 from erc_lib.runs.store import Run, RunStore
@@ -150,14 +151,19 @@ def _spread(
     report: Callable[[str], None],
 ) -> list[Failure]:  # fmt: skip
     import dask
-    from dask.distributed import Client, KilledWorker, LocalCluster, as_completed
+    from dask.distributed import Client, KilledWorker, LocalCluster
 
     resources = {"GPU": 1} if device.startswith("cuda") else None
     batch = uuid.uuid4().hex[:8]
     # dask blames every run that waited at a killed worker, not only the one it was doing. So its own count is set out of the
     # way, and attempts are counted where they happen, in _task; under a foreign scheduler, whose count stands, an innocent
     # run comes back as KilledWorker and is handed in again below.
-    settings = {"distributed.scheduler.allowed-failures": 1000, "distributed.scheduler.worker-saturation": 1.0}
+    settings = {
+        "distributed.scheduler.allowed-failures": 1000,
+        "distributed.scheduler.worker-saturation": 1.0,  # no run waits at a worker that another one may kill
+        "distributed.deploy.lost-worker-timeout": "1 hour",  # 15 s else, and a new worker may need longer to start
+        "distributed.comm.timeouts.connect": "120 s",
+    }
     with dask.config.set(settings):
         cluster = None
         if scheduler is None:
@@ -181,16 +187,14 @@ def _spread(
                         key=f"run-{spec.digest}-{uuid.uuid4().hex[:8]}", resources=resources, pure=False,
                     )  # fmt: skip
 
-                waiting = {submit(spec): (spec, time.perf_counter()) for spec in todo}
-                line = as_completed(list(waiting))
+                waiting = {submit(spec): spec for spec in todo}
                 ended = 0
-                for future in line:
-                    spec, began = waiting.pop(future)
+                while waiting:
+                    future = _next_done(client, waiting, report, give_up=scheduler is None)
+                    spec = waiting.pop(future)
                     error = future.exception()
                     if isinstance(error, KilledWorker) and _attempts(store, spec, batch) < ATTEMPTS:
-                        again = submit(spec)
-                        waiting[again] = (spec, began)
-                        line.add(again)
+                        waiting[submit(spec)] = spec
                         continue
                     ended += 1
                     place = f"[{ended}/{len(todo)}]"
@@ -208,6 +212,22 @@ def _spread(
             if cluster is not None:
                 cluster.close()
     return failures
+
+
+def _next_done(client: Any, waiting: dict[Any, RunSpec], report: Callable[[str], None], *, give_up: bool) -> Any:
+    """Waits for one of the futures to end. Without any worker for long, says so, or with ``give_up`` raises TrainingError."""
+    from dask.distributed import wait
+
+    idle = 0
+    while True:
+        try:
+            return next(iter(wait(list(waiting), timeout=60, return_when="FIRST_COMPLETED").done))
+        except TimeoutError:
+            idle = 0 if client.scheduler_info()["workers"] else idle + 1
+        if idle and idle % 10 == 0:  # ten minutes
+            if give_up:
+                raise TrainingError(f"no worker process could be started for 10 minutes; {len(waiting)} runs are not done")
+            report(f"the scheduler has no workers; {len(waiting)} runs wait for one")
 
 
 class _terminable:
