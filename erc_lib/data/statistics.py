@@ -6,8 +6,8 @@ Everything starts from :func:`turn_table`, one row per utterance, in which each 
 - ``other``: the most recent turn by anybody else. A change is an *inter-speaker shift*.
 - ``reply``: the turn just before, if somebody else spoke it: ``other`` without the turns in which a speaker goes on.
 - ``before``: the turn just before, whoever spoke it. DialogueTRM's Table 6 counts 13.2 intra- and 22.0 inter-speaker shifts per
-  conversation of IEMOCAP; its test set has 13.2 shifts from ``own`` and 22.0 from ``before`` (from ``other`` and from ``reply`` it
-  has not).
+  conversation of IEMOCAP; its test set has 13.2 shifts from ``own`` and 22.0 from ``before`` (from ``other`` and ``reply``
+  it has not).
 
 Labels here are classes; a corpus whose labels are dimensions (L, 4) has none of this and is refused.
 """
@@ -88,7 +88,7 @@ def split_sizes(turns: pd.DataFrame) -> pd.DataFrame:
 
 
 def class_counts(turns: pd.DataFrame, label_names: tuple[str, ...]) -> pd.DataFrame:
-    """Utterances of each class: int; index split ("train", "validation", "test", "all"), columns ``label_names`` in their order."""
+    """Utterances of each class: int; index split ("train", "validation", "test", "all"), columns ``label_names``."""
     labels = {split: turns.loc[turns["split"] == split, "label"].astype(int) for split in SPLITS}
     counts = {split: np.bincount(found, minlength=len(label_names)) for split, found in labels.items()}
     counts["all"] = sum(counts.values())
@@ -98,8 +98,8 @@ def class_counts(turns: pd.DataFrame, label_names: tuple[str, ...]) -> pd.DataFr
 def dialogue_table(turns: pd.DataFrame) -> pd.DataFrame:
     """One row per dialogue.
 
-    Columns: split, dialogue, turns, speakers, goes_on (share of the turns after the first whose speaker spoke just before; NaN for a
-    single turn), and for each relation ``<relation>_pairs`` and ``<relation>_shifts``: turns that have such an earlier turn, and
+    Columns: split, dialogue, turns, speakers, goes_on (share of turns after the first whose speaker spoke just before; NaN for
+    a single turn), and for each relation ``<relation>_pairs`` and ``<relation>_shifts``: turns that have such an earlier turn, and
     those of them whose label differs from it.
     """
     work = turns[["split", "dialogue", "speaker"]].assign(goes_on=(turns["reply"] == NO_TURN) & (turns["position"] > 0))
@@ -154,7 +154,7 @@ def persistence(counts: pd.DataFrame) -> dict[str, float]:
 
 
 def repeated_texts(corpus: Corpus, *, longer_than: int = 5) -> pd.DataFrame:
-    """Test utterances of more than ``longer_than`` words whose transcript stands word for word (case apart) in train or validation.
+    """Test utterances of more than ``longer_than`` words whose transcript stands word for word (but for case) in the others.
 
     Returns:
         Columns id, label, seen_labels (tuple of the labels it carries there). The transcripts themselves are not returned.
