@@ -1,0 +1,245 @@
+"""Tables: finished runs beside what was published. Plain DataFrames of numbers in percent; :func:`styled` dresses one for the book.
+
+A run is taken by what it carries (``spec``, ``environment``, ``predictions``, ``metrics``), so nothing is read or trained here. What
+no run fills yet is said in words, never left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from erc_lib.errors import ConfigError, DataError
+from erc_lib.evaluation import bootstrap_interval, mean_and_spread, paired_bootstrap
+from erc_lib.papers import published_results
+
+PENDING = "not run yet"
+NAMES = {"text": "Text", "audio": "Audio", "visual": "Visual"}
+SAMPLES = 1000  # of every bootstrap
+
+
+def modality_name(modalities: Sequence[str]) -> str:
+    """``("text", "audio")`` as Table 3 writes it: ``Text + Audio``."""
+    return " + ".join(NAMES[m] for m in modalities)
+
+
+def test_predictions(run: Any) -> pd.DataFrame:
+    """The test rows of a run's predictions."""
+    return run.predictions[run.predictions["split"] == "test"]
+
+
+test_predictions.__test__ = False  # no test, though pytest would think so where it is imported
+
+
+def select_runs(runs: Sequence[Any], *, model: Mapping[str, Any] | None = None, **fields: Any) -> list[Any]:
+    """The runs whose specification has these values; ``model`` names settings that must be *exactly* the changes made to the model.
+
+    ``select_runs(runs, paper="multiemo", corpus="mosi", modalities=("text",), model={"text_context": "transformer"})``
+    """
+    found = []
+    for run in runs:
+        for field in fields:
+            if not hasattr(run.spec, field):
+                raise ConfigError(f"select_runs: a specification has no field {field!r}")
+        fits = all(getattr(run.spec, k) == v for k, v in fields.items())
+        if fits and (model is None or dict(run.spec.model) == dict(model)):
+            found.append(run)
+    return found
+
+
+def runs_frame(runs: Sequence[Any]) -> pd.DataFrame:
+    """One row per run: model, corpus, modalities, seed, weighted_f1, accuracy, macro_f1, f1_0 ..., test_best_epoch (fractions), digest."""
+    rows = []
+    for run in runs:
+        test = run.metrics["test"]
+        rows.append({
+            "model": run.spec.name or run.spec.paper, "corpus": run.spec.corpus, "modalities": modality_name(run.spec.modalities),
+            "seed": run.spec.seed, "selection": run.spec.selection,
+            **{k: test[k] for k in ("weighted_f1", "accuracy", "macro_f1")},
+            **{f"f1_{c}": value for c, value in enumerate(test["f1"])},
+            "test_best_epoch": run.metrics.get("test_best_epoch", {}).get("weighted_f1", float("nan")),
+            "digest": run.spec.digest,
+        })  # fmt: skip
+    columns = ["model", "corpus", "modalities", "seed", "selection", "weighted_f1", "accuracy", "macro_f1", "test_best_epoch", "digest"]
+    return pd.DataFrame(rows, columns=None if rows else columns)
+
+
+def runs_summary(runs: Sequence[Any], *, by: Sequence[str] = ("model",), metric: str = "weighted_f1") -> pd.DataFrame:
+    """Test ``metric`` of each group of runs, which differ in their seed alone.
+
+    Columns: ``by``, runs, mean and std over seeds (n - 1; NaN for one), low and high (95 % percentile bootstrap of the mean over
+    dialogues), all in percent, and selection. In the order in which the groups come. A seed that stands twice in a group is an error.
+    """
+    frame = runs_frame(runs)
+    columns = [*by, "runs", "mean", "std", "low", "high", "selection"]
+    if not len(frame):
+        return pd.DataFrame(columns=columns)
+    rows = []
+    for key, group in frame.groupby(list(by), sort=False):
+        if group["seed"].duplicated().any():
+            seed = group.loc[group["seed"].duplicated(), "seed"].iloc[0]
+            raise DataError(
+                f"runs_summary: {' / '.join(map(str, key))} holds two runs of seed {seed} ({', '.join(group['digest'])}), so they differ in more "
+                f"than the seed; select by settings, or group by more than {', '.join(by)}"
+            )
+        members = [runs[i] for i in group.index]
+        classes = len(members[0].metrics["test"]["f1"])
+        mean, std = mean_and_spread(group[metric])
+        low, high = bootstrap_interval([test_predictions(r) for r in members], metric, classes=classes, samples=SAMPLES)
+        rows.append([*key, len(members), 100 * mean, 100 * std, 100 * low, 100 * high, ", ".join(group["selection"].unique())])
+    return pd.DataFrame(rows, columns=columns)
+
+
+def comparability(runs: Sequence[Any], published: Mapping[str, str], closes: Mapping[str, str], *, protocol: str = "") -> tuple[str, str]:
+    """Why runs cannot be compared with a published number, and what would close it.
+
+    Args:
+        published: modality -> the features the published number used.
+        closes: modality -> the command that would make them, or who has them.
+        protocol: what else the published number did otherwise, such as its selection.
+    """
+    if not runs:
+        return PENDING, ""
+    spec = runs[0].spec
+    reasons, remedies = [], []
+    for modality, features in published.items():
+        if modality not in spec.modalities:
+            reasons.append(f"no {modality} (published: {features})")
+        elif spec.features.get(modality) != features:
+            reasons.append(f"{modality}: {spec.features.get(modality, 'the corpus' + chr(39) + ' own')} (published: {features})")
+        else:
+            continue
+        remedies += [closes[modality]] if modality in closes else []
+    return "; ".join([*reasons, *([protocol] if protocol else [])]) or "yes", "; ".join(dict.fromkeys(remedies))
+
+
+def published_beside_ours(
+    table: str,
+    dataset: str,
+    runs: Sequence[Any],
+    *,
+    ours: Mapping[str, str],
+    label_names: Sequence[str],
+    paper: str = "multiemo",
+    average: str = "Weighted-F1",
+    comparable: tuple[str, str] = ("", ""),
+    notes: Mapping[str, str] | None = None,
+) -> pd.DataFrame:
+    """A published table with every one of its rows, and beneath each row that we have a model for, ours.
+
+    Args:
+        runs: finished runs of one corpus and one set of features, several seeds of each model.
+        ours: published row -> the model name of our runs.
+        label_names: our classes, in the order of the published class columns.
+        comparable: (why ours cannot be compared, what would close it), of :func:`comparability`.
+        notes: published row -> why there is no row of ours.
+
+    Returns:
+        Columns model, source ("published" or "ours, n seeds"), the published columns (percent), std, low, high of the average, not
+        comparable because, what would close it. A model without a finished run has a row that says so.
+    """
+    published = published_results()
+    published = published[(published["paper"] == paper) & (published["table"] == str(table)) & (published["dataset"] == dataset)]
+    if published.empty:
+        raise ConfigError(f"{paper} has no table {table!r} for {dataset!r}; see published_results()")
+    columns = list(dict.fromkeys(published["column"]))
+    classes = [c for c in columns if c != average]
+    if average not in columns or len(classes) != len(label_names):
+        raise ConfigError(f"{paper}, table {table}: {len(classes)} class columns and {average!r} do not fit {len(label_names)} classes")
+    frame, summary = runs_frame(runs), runs_summary(runs)
+    rows = []
+    for name in dict.fromkeys(published["row"]):
+        values = published[published["row"] == name].set_index("column")["value"]
+        note = (notes or {}).get(name, "")
+        rows.append({"model": name, "source": "published", **{c: values.get(c, float("nan")) for c in columns}, "what would close it": note})
+        if name not in ours:
+            continue
+        group = frame[frame["model"] == ours[name]]
+        if not len(group):
+            rows.append({"model": ours[name], "source": f"ours, {PENDING}"})
+            continue
+        score = summary[summary["model"] == ours[name]].iloc[0]
+        rows.append({
+            "model": ours[name], "source": f"ours, {len(group)} seed{'s' if len(group) > 1 else ''}",
+            **{c: 100 * group[f"f1_{i}"].mean() for i, c in enumerate(classes)},
+            average: score["mean"], "std": score["std"], "low": score["low"], "high": score["high"],
+            "not comparable because": comparable[0], "what would close it": comparable[1],
+        })  # fmt: skip
+    order = ["model", "source", *columns, "std", "low", "high", "not comparable because", "what would close it"]
+    table_ = pd.DataFrame(rows).reindex(columns=order)
+    words = ["not comparable because", "what would close it"]
+    return table_.assign(**{c: table_[c].astype(object).fillna("").astype(str) for c in words})
+
+
+def modality_table(runs: Mapping[str, Sequence[Any]], subsets: Sequence[Sequence[str]], *, paper: str = "multiemo", table: str = "3") -> pd.DataFrame:
+    """Table 3: one row per subset of modalities; ours (mean, std, low, high, runs) per corpus, then the published values.
+
+    Args:
+        runs: corpus -> runs of one model on all subsets. A subset without a finished run is NaN with 0 runs.
+    """
+    published = published_results()
+    published = published[(published["paper"] == paper) & (published["table"] == table)]
+    rows = []
+    summaries = {corpus: runs_summary(of_corpus, by=("modalities",)).set_index("modalities") for corpus, of_corpus in runs.items()}
+    for subset in subsets:
+        name = modality_name(subset)
+        row: dict[tuple[str, str], Any] = {("", "modalities"): name}
+        for corpus, summary in summaries.items():
+            found = summary.loc[name] if name in summary.index else None
+            for column in ("mean", "std", "low", "high"):
+                row[f"{corpus} (ours)", column] = float("nan") if found is None else found[column]
+            row[f"{corpus} (ours)", "runs"] = 0 if found is None else int(found["runs"])
+        for dataset in dict.fromkeys(published["dataset"]):
+            value = published[(published["dataset"] == dataset) & (published["row"] == name)]["value"]
+            row["published", dataset] = value.iloc[0] if len(value) else float("nan")
+        rows.append(row)
+    frame = pd.DataFrame(rows)
+    return frame.set_axis(pd.MultiIndex.from_tuples(frame.columns), axis=1)
+
+
+def difference_table(runs: Sequence[Any], reference: str, *, metric: str = "weighted_f1") -> pd.DataFrame:
+    """Each model against ``reference`` on the same dialogues: mean, difference in points, its 95 % interval, p, seeds of both.
+
+    ``difference`` is *the model minus the reference*; negative: taking the part away costs that much.
+    """
+    columns = ["model", "mean", "difference", "low", "high", "p", "seeds"]
+    names = [r.spec.name or r.spec.paper for r in runs]
+    base = [r for r, n in zip(runs, names, strict=True) if n == reference]
+    if not base:
+        return pd.DataFrame(columns=columns)
+    classes = len(base[0].metrics["test"]["f1"])
+    rows = []
+    for name in dict.fromkeys(n for n in names if n != reference):
+        group = [r for r, n in zip(runs, names, strict=True) if n == name]
+        mean = 100 * mean_and_spread([r.metrics["test"][metric] for r in group])[0]
+        d = paired_bootstrap(
+            [test_predictions(r) for r in group], [test_predictions(r) for r in base], metric, classes=classes, samples=SAMPLES
+        )  # fmt: skip
+        seeds = f"{len(group)} and {len(base)}"
+        rows.append([name, mean, 100 * d["difference"], 100 * d["low"], 100 * d["high"], d["p"], seeds])
+    return pd.DataFrame(rows, columns=columns)
+
+
+def selection_gain(runs: Sequence[Any]) -> pd.DataFrame:
+    """What selecting on the test set would have added to each run, in points of weighted F1 (``gain``). Not a result of any model."""
+    frame = runs_frame(runs)
+    frame = frame[frame["test_best_epoch"].notna()]
+    gain = 100 * (frame["test_best_epoch"] - frame["weighted_f1"])
+    return frame[["model", "corpus", "modalities", "seed"]].assign(gain=gain)
+
+
+def styled(frame: pd.DataFrame, *, caption: str = "", key: str = "table", ours: str = "source") -> Any:
+    """``frame`` dressed for the book: two decimals, a dash for what is not known, rows of ours set off. The frame stays as it is.
+
+    ``key`` names the table in the page, so that the same notebook gives the same page.
+    """
+    numbers = frame.select_dtypes("number").columns
+    decimals = {c: "{:.0f}" if pd.api.types.is_integer_dtype(frame[c]) else "{:.2f}" for c in numbers}
+    decimals |= {c: "{:.3f}" for c in numbers if (c[-1] if isinstance(c, tuple) else c) == "p"}
+    style = frame.style.format(decimals, na_rep="–").hide(axis="index").set_uuid(key)
+    if ours in frame:
+        mine = frame[ours].astype(str).str.startswith("ours")
+        style = style.apply(lambda row: ["font-weight: bold; background-color: rgba(1, 115, 178, 0.12)" * bool(mine[row.name])] * len(row), axis=1)
+    return style.set_caption(caption) if caption else style
