@@ -21,7 +21,7 @@ def test_packed_attention_equals_padded_attention_with_gradients():
     layer, packing = CrossAttention(8, 2), Packing(MASK)
     x, keys = torch.randn(2, 3, 8, requires_grad=True), torch.randn(2, 3, 8)
     padded = layer(x, keys, keys, MASK[:, None, None, :])[MASK]
-    packed = layer.packed(packing.pack(x), packing.pack(keys), packing.pack(keys), packing)
+    packed = layer.packed(packing.pack(x), layer.key(keys), layer.value(keys), packing)
     assert torch.allclose(padded, packed, atol=1e-6)
     one, other = (torch.autograd.grad(y.square().sum(), x, retain_graph=True)[0] for y in (padded, packed))
     assert torch.allclose(one, other, atol=1e-5)

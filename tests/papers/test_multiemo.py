@@ -85,6 +85,13 @@ def test_multiattn_equals_the_released_code():
             assert (masked[m][b, :n] - torch.tensor(d[f"solo{b}_f_{m[0]}"])).abs().max() < 1e-5
 
 
+def stages(layer: MultiAttnLayer, x, a, v):
+    """The layer on one dialogue whose partners are a and v."""
+    c = {"a": a, "v": v}
+    keys_values = [(to_k(c[k])[None], to_v(c[w])[None]) for k, w, to_k, to_v in layer.sources(["a", "v"])]
+    return layer(x, keys_values, Packing(torch.ones(1, len(x), dtype=torch.bool)))
+
+
 def test_one_layer_by_hand():
     """Eq. 2-12 with the layer's own projections, one dialogue, plain matrix products."""
     torch.manual_seed(0)
@@ -99,7 +106,7 @@ def test_one_layer_by_hand():
     torch.manual_seed(0)
     again = MultiAttnLayer(config(heads=1), partners=2).eval()
     x, a, v = torch.randn(3, 5, 16).unbind(0)
-    assert torch.allclose(again(x, [a, v], Packing(torch.ones(1, 5, dtype=torch.bool))), expected, atol=1e-6)
+    assert torch.allclose(stages(again, x, a, v), expected, atol=1e-6)
     assert x_before.shape == x.shape
 
 
@@ -108,9 +115,8 @@ def test_equation_2_as_printed_takes_the_other_modality_s_values():
     keys, printed = (MultiAttnLayer(config(audio_stage_values=v), partners=2).eval() for v in ("keys", "printed"))
     printed.load_state_dict(keys.state_dict())
     x, a, v = torch.randn(3, 5, 16).unbind(0)
-    together = Packing(torch.ones(1, 5, dtype=torch.bool))
-    assert torch.allclose(keys(x, [a, a], together), printed(x, [a, a], together), atol=1e-6)  # both partners alike
-    assert not torch.allclose(keys(x, [a, v], together), printed(x, [a, v], together), atol=1e-3)
+    assert torch.allclose(stages(keys, x, a, a), stages(printed, x, a, a), atol=1e-6)  # both partners alike
+    assert not torch.allclose(stages(keys, x, a, v), stages(printed, x, a, v), atol=1e-3)
 
 
 def test_without_multiattn_features_are_concatenated():
