@@ -40,7 +40,9 @@ def chapters_of(toc: Path) -> list[str]:
 def check_executed(notebook: Path) -> None:
     """Raises DataError unless every code cell of ``notebook`` was executed and none ended in an error."""
     if not notebook.is_file():
-        raise DataError(f"{notebook}: the table of contents names this chapter, but it is not there; execute it with `erc reproduce`")
+        raise DataError(
+            f"{notebook}: the table of contents names this chapter, but it is not there; execute it with `erc reproduce`"
+        )
     try:
         cells = json.loads(notebook.read_text(encoding="utf8"))["cells"]
     except (ValueError, KeyError) as error:
@@ -62,7 +64,15 @@ def differences_table(path: Path = DIFFERENCES) -> str:
     for row in rows:
         if row["section"] != section:
             section = row["section"]
-            lines += ([":::", ""] if lines else []) + [f"## {section}", "", ":::{list-table}", ":header-rows: 1", ":class: differences", ":widths: 4 14 28 30 24", ""]
+            lines += ([":::", ""] if lines else []) + [
+                f"## {section}",
+                "",
+                ":::{list-table}",
+                ":header-rows: 1",
+                ":class: differences",
+                ":widths: 4 14 28 30 24",
+                "",
+            ]
             lines += ["* - No.", "  - Where", "  - The paper", "  - The released code", "  - Here"]
         fields = ", ".join(f"`{field}`" for field in row["field"])
         here = f"{fields}: {row['default']}" if fields else row["default"]
@@ -72,7 +82,16 @@ def differences_table(path: Path = DIFFERENCES) -> str:
 
 def fields_table(config: type[BaseModel]) -> str:
     """The fields of a configuration with their defaults and descriptions, as a MyST table."""
-    lines = [":::{list-table}", ":header-rows: 1", ":class: differences", ":widths: 22 26 52", "", "* - Field", "  - Default", "  - What it decides"]
+    lines = [
+        ":::{list-table}",
+        ":header-rows: 1",
+        ":class: differences",
+        ":widths: 22 26 52",
+        "",
+        "* - Field",
+        "  - Default",
+        "  - What it decides",
+    ]
     for name, field in config.model_fields.items():
         # a description is written for a terminal: nothing in it is markup
         description = re.sub(r"([\\`*_$<\[{|])", r"\\\1", field.description or "")
@@ -81,7 +100,7 @@ def fields_table(config: type[BaseModel]) -> str:
 
 
 def stage(folder: Path, *, book: Path, chapters: Path, announcement: str = "") -> None:
-    """Gathers in ``folder``: the prose of ``book``, the executed ``chapters`` that its table of contents names, the generated pages."""
+    """Gathers in ``folder`` the prose of ``book``, the executed ``chapters`` its table of contents names, and the generated pages."""
     shutil.copytree(book, folder, ignore=shutil.ignore_patterns("_build", "results", "chapters", ".ipynb_checkpoints"))
     (folder / "chapters").mkdir()
     for name in chapters_of(book / "_toc.yml"):
@@ -114,15 +133,26 @@ def build(output: Path, *, book: Path = REPOSITORY / "book", chapters: Path | No
     work.mkdir(parents=True)
     stage(work / "source", book=book, chapters=chapters or book / "chapters", announcement=announcement)
     command = [
-        str(Path(sys.executable).with_name("jupyter-book")), "build", str(work / "source"),
-        "--config", str(work / "source" / "_config.yml"), "--toc", str(work / "source" / "_toc.yml"),
-        "--path-output", str(work), "-W", "--keep-going", "--quiet",
+        str(Path(sys.executable).with_name("jupyter-book")),
+        "build",
+        str(work / "source"),
+        "--config",
+        str(work / "source" / "_config.yml"),
+        "--toc",
+        str(work / "source" / "_toc.yml"),
+        "--path-output",
+        str(work),
+        "-W",
+        "--keep-going",
+        "--quiet",
     ]
     # its closing words point into the work folder; warnings go to stderr
     finished = subprocess.run(command, env={**os.environ, "PYTHONWARNINGS": "ignore"}, stdout=subprocess.DEVNULL, check=False)
     html = work / "_build" / "html"
     if finished.returncode or not (html / "index.html").is_file():
-        raise DataError(f"jupyter-book ended with {finished.returncode}: its warnings above name page and line; sources lie in {work / 'source'}")
+        raise DataError(
+            f"jupyter-book ended with {finished.returncode}: its warnings above name page and line in {work / 'source'}"
+        )
     vendor_mathjax(html)
     requests = outside_requests(html)
     if requests:
@@ -146,7 +176,10 @@ def vendor_mathjax(html: Path) -> None:
 
 def setup(app: Any) -> dict[str, Any]:
     """Sphinx calls this: docstrings speak of ``|R|`` and ``|theta|^2``, which are bars to their authors and markup to Sphinx."""
-    app.connect("autodoc-process-docstring", lambda _app, _what, _name, _object, _options, lines: lines.__setitem__(slice(None), map(plain_bars, lines)))
+    app.connect(
+        "autodoc-process-docstring",
+        lambda _app, _what, _name, _object, _options, lines: lines.__setitem__(slice(None), map(plain_bars, lines)),
+    )
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -157,12 +190,35 @@ def plain_bars(line: str) -> str:
 
 OUTSIDE = re.compile(r"\s*(?:(?:https?|wss?|ftp):)?//", re.IGNORECASE)
 IN_STYLE = re.compile(r"""(?:url\(\s*['"]?|@import\s+['"])((?:https?:)?//[^'")\s]+)""", re.IGNORECASE)
-IN_SCRIPT = re.compile(r"""(?:\bimport\s*\(?\s*|\bfrom\s+|\bimportScripts\(\s*|\bfetch\(\s*|\.src\s*=\s*)['"]((?:https?:)?//[^'"\s]+)""")
-FETCHING_LINKS = {"stylesheet", "icon", "preload", "prefetch", "preconnect", "dns-prefetch", "modulepreload", "manifest", "apple-touch-icon"}
+IN_SCRIPT = re.compile(
+    r"""(?:\bimport\s*\(?\s*|\bfrom\s+|\bimportScripts\(\s*|\bfetch\(\s*|\.src\s*=\s*)['"]((?:https?:)?//[^'"\s]+)"""
+)
+FETCHING_LINKS = {
+    "stylesheet",
+    "icon",
+    "preload",
+    "prefetch",
+    "preconnect",
+    "dns-prefetch",
+    "modulepreload",
+    "manifest",
+    "apple-touch-icon",
+}
 FETCHING_ATTRIBUTES = {
-    "script": {"src"}, "img": {"src", "srcset"}, "iframe": {"src"}, "frame": {"src"}, "embed": {"src"}, "object": {"data"},
-    "video": {"src", "poster"}, "audio": {"src"}, "source": {"src", "srcset"}, "track": {"src"}, "input": {"src"},
-    "image": {"href", "xlink:href"}, "use": {"href", "xlink:href"}, "body": {"background"},
+    "script": {"src"},
+    "img": {"src", "srcset"},
+    "iframe": {"src"},
+    "frame": {"src"},
+    "embed": {"src"},
+    "object": {"data"},
+    "video": {"src", "poster"},
+    "audio": {"src"},
+    "source": {"src", "srcset"},
+    "track": {"src"},
+    "input": {"src"},
+    "image": {"href", "xlink:href"},
+    "use": {"href", "xlink:href"},
+    "body": {"background"},
 }
 
 
@@ -212,7 +268,9 @@ def outside_requests(folder: Path) -> list[str]:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line of this module; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m erc_lib.book", description="Builds the book and checks that it needs nothing outside.")
+    parser = argparse.ArgumentParser(
+        prog="python -m erc_lib.book", description="Builds the book and checks that it needs nothing outside."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     builder = commands.add_parser("build", help="build the book and print the page to open")
     builder.add_argument("--output", type=Path, required=True, help="folder of the built pages")

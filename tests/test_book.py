@@ -22,9 +22,15 @@ PROSE = sorted((ROOT / "book").glob("*.md"))
 
 # The table of differences
 
+
 def test_there_are_thirty_six_differences_numbered_in_order():
     assert [row["number"] for row in ROWS] == list(range(1, 37))
-    assert [(row["number"], k) for row in ROWS for k in ("section", "place", "paper", "released", "default") if not str(row[k]).strip()] == []
+    assert [
+        (row["number"], k)
+        for row in ROWS
+        for k in ("section", "place", "paper", "released", "default")
+        if not str(row[k]).strip()
+    ] == []
     sections = [row["section"] for row in ROWS]
     assert len(set(sections)) == sum(a != b for a, b in zip(sections, [None, *sections])), "a section is torn apart"
 
@@ -36,13 +42,21 @@ def test_each_difference_names_fields_that_exist_and_their_defaults(row):
         if field.startswith("RunSpec."):
             assert field.removeprefix("RunSpec.") in RunSpec.model_fields
         else:
-            value = getattr(config, field) if field in MultiEMOConfig.model_fields else pytest.fail(f"{field} is no field of MultiEMOConfig")
+            value = (
+                getattr(config, field)
+                if field in MultiEMOConfig.model_fields
+                else pytest.fail(f"{field} is no field of MultiEMOConfig")
+            )
             assert f"`{value}`" in row["default"], f"{field} is {value!r} by default, and the row says: {row['default']}"
 
 
 def test_each_numbered_field_of_the_configuration_stands_in_its_row():
     """MultiEMOConfig's descriptions cite the numbers, so table and configuration cannot drift apart."""
-    cited = {(int(n), name) for name, f in MultiEMOConfig.model_fields.items() for n in re.findall(r"\((\d+)\)", (f.description or "").split(":")[0][:12])}
+    cited = {
+        (int(n), name)
+        for name, f in MultiEMOConfig.model_fields.items()
+        for n in re.findall(r"\((\d+)\)", (f.description or "").split(":")[0][:12])
+    }
     listed = {(row["number"], field) for row in ROWS for field in row["field"]}
     assert len(cited) > 20
     assert cited <= listed, f"not in the table: {sorted(cited - listed)}"
@@ -50,7 +64,11 @@ def test_each_numbered_field_of_the_configuration_stands_in_its_row():
 
 def test_the_released_variant_differs_wherever_a_row_says_so():
     """Rows whose fields the released preset leaves at the paper's value are those where nothing differs or a corpus decides."""
-    paper, meld, iemocap = MultiEMOConfig.meld(), MultiEMOConfig.meld(variant="released"), MultiEMOConfig.iemocap(variant="released")
+    paper, meld, iemocap = (
+        MultiEMOConfig.meld(),
+        MultiEMOConfig.meld(variant="released"),
+        MultiEMOConfig.iemocap(variant="released"),
+    )
     same = {
         row["number"]
         for row in ROWS
@@ -73,6 +91,7 @@ def test_the_table_of_fields_names_every_field_once():
 
 # What enters the book
 
+
 def test_the_table_of_contents_names_the_prose_and_the_notebooks():
     toc = (ROOT / "book" / "_toc.yml").read_text(encoding="utf8")
     named = set(re.findall(r"(?:file|root):\s*([\w./-]+)", toc))
@@ -92,7 +111,9 @@ def code(count: int | None = 1, *, source: str = "1 + 1", outputs: tuple[dict, .
 
 
 def test_an_executed_chapter_may_enter(tmp_path):
-    book.check_executed(notebook(tmp_path, {"cell_type": "markdown", "source": ["# A"], "metadata": {}}, code(), code(None, source="  ")))
+    book.check_executed(
+        notebook(tmp_path, {"cell_type": "markdown", "source": ["# A"], "metadata": {}}, code(), code(None, source="  "))
+    )
 
 
 @pytest.mark.parametrize(
@@ -126,6 +147,7 @@ def test_a_book_that_cannot_be_built_leaves_the_last_one(tmp_path, capsys):
 
 
 # What a page would fetch
+
 
 @pytest.mark.parametrize(
     "html",
@@ -172,7 +194,9 @@ def test_links_and_what_the_book_carries_itself_are_no_requests(tmp_path, html):
 
 def test_style_sheets_are_read_too(tmp_path):
     (tmp_path / "_static").mkdir()
-    (tmp_path / "_static" / "a.css").write_text("@import url(https://example.org/b.css); a { background: url('b.png') }", encoding="utf8")
+    (tmp_path / "_static" / "a.css").write_text(
+        "@import url(https://example.org/b.css); a { background: url('b.png') }", encoding="utf8"
+    )
     assert book.outside_requests(tmp_path) == [f"{Path('_static', 'a.css')}: https://example.org/b.css"]
     assert book.main(["check-offline", str(tmp_path)]) == 1
 
@@ -186,10 +210,13 @@ def test_mathjax_comes_from_an_installed_package(tmp_path):
 
 # Prose
 
+
 @pytest.mark.parametrize("page", PROSE, ids=lambda page: page.stem)
 def test_citations_stand_in_the_bibliography(page):
     known = set(re.findall(r"(?m)^@\w+\{([\w]+),", (ROOT / "book" / "references.bib").read_text(encoding="utf8")))
-    cited = {key.strip() for group in re.findall(r"\{cite:\w+\}`([^`]+)`", page.read_text(encoding="utf8")) for key in group.split(",")}
+    cited = {
+        key.strip() for group in re.findall(r"\{cite:\w+\}`([^`]+)`", page.read_text(encoding="utf8")) for key in group.split(",")
+    }
     assert cited <= known
     if page.stem in {"what-is-erc", "data-and-protocol"}:
         assert len(cited) >= 5
@@ -218,7 +245,9 @@ def commands_of(page: Path) -> list[list[str]]:
     return [shlex.split(line, comments=True) for line in lines if line.startswith("erc ")]
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "book" / "how-to-read.md", ROOT / "book" / "data-and-protocol.md"], ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", ROOT / "book" / "how-to-read.md", ROOT / "book" / "data-and-protocol.md"], ids=lambda p: p.stem
+)
 def test_the_commands_shown_are_commands_that_exist(page):
     from erc_lib.cli import build_parser
 
