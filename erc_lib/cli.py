@@ -129,7 +129,7 @@ def _features_options(parser: Parser) -> None:
     )  # fmt: skip
     for action in (listing, text):
         action.add_argument("--store", type=Path, default=None, help="feature store; default: below ERC_DATA")
-    text.add_argument("--device", default="cpu", help="cpu or cuda")
+    text.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     text.set_defaults(call=features_text)
 
 
@@ -187,7 +187,7 @@ def _train_options(parser: Parser) -> None:
         help="model.NAME, training.NAME or corpus_options.NAME; may be given several times",
     )  # fmt: skip
     parser.add_argument("--store", type=Path, default=Path("runs"), help="store of runs")
-    parser.add_argument("--device", default="auto", help="cpu, cuda, or auto")
+    parser.add_argument("--device", default="auto", choices=("cpu", "cuda", "auto"), help="auto: a GPU when there is one")
     parser.add_argument("--keep-weights", action="store_true", help="keep the selected weights beside the run")
     parser.set_defaults(call=train)
 
@@ -229,7 +229,7 @@ def _study_options(parser: Parser) -> None:
             action.add_argument("--workers", type=int, default=1, help="local worker processes; 0: in this process")
         if name == "run":
             action.add_argument("--threads", type=int, default=1, help="CPU threads of each worker")
-            action.add_argument("--device", default="cpu", help="cpu, cuda (one GPU for each run), or auto")
+            action.add_argument("--device", default="cpu", choices=("cpu", "cuda", "auto"), help="cuda: one GPU for each run")
             action.add_argument("--scheduler", metavar="ADDRESS", help="of a dask scheduler, such as tcp://host:8786")
             action.add_argument("--keep-weights", action="store_true", help="keep the selected weights beside each run")
         action.set_defaults(call=study)

@@ -21,7 +21,7 @@ from safetensors.torch import save_model
 
 from erc_lib.data import SPLITS, Corpus, load_corpus
 from erc_lib.data.transform import redraw_validation, standardise
-from erc_lib.errors import DataError
+from erc_lib.errors import ConfigError, DataError
 from erc_lib.features.store import FeatureStore, attach
 from erc_lib.runs.environment import PeakMemory, code_state, describe
 from erc_lib.runs.spec import RunSpec, build_config, build_training, check, model_class
@@ -50,6 +50,8 @@ def run_one(
     if store.has(spec):
         return store.load(spec)
     check(spec)
+    device = resolve_device(device)
+    made = not store.root.exists()
     try:
         with _locked(store.partial / f"{spec.digest}.lock", spec, progress):
             if store.has(spec):  # whoever held the lock has finished it
@@ -58,11 +60,20 @@ def run_one(
     finally:
         with contextlib.suppress(OSError):
             store.partial.rmdir()  # only if no other run is in progress
+            if made:
+                store.root.rmdir()  # only if the run came to nothing
+
+
+def resolve_device(device: str) -> str:
+    """``"cpu"`` or ``"cuda"``; ``"auto"`` is a GPU when there is one. ConfigError for any other."""
+    if device not in ("cpu", "cuda", "auto"):
+        raise ConfigError(f"no device {device!r}; use cpu, cuda or auto, and choose among GPUs by CUDA_VISIBLE_DEVICES")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device 'cuda', but torch sees no GPU; use cpu or auto")
+    return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
 
 
 def _train(spec: RunSpec, store: RunStore, device: str, progress: bool, keep_weights: bool) -> Run:
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     began = time.perf_counter()
     memory = PeakMemory(device).start()
     corpus = load_run_corpus(spec)

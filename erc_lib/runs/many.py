@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from erc_lib.errors import ConfigError, TrainingError
-from erc_lib.runs.execute import open_in, run_one
+from erc_lib.runs.execute import open_in, resolve_device, run_one
 from erc_lib.runs.spec import RunSpec, check
 from erc_lib.runs.store import Run, RunStore
 
@@ -79,8 +79,8 @@ def run_many(
         raise ConfigError(f"workers must be 0 or more and threads 1 or more, not {workers} and {threads}")
     for spec in specs:
         check(spec)
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "auto" or scheduler is None:  # else its workers have GPUs, whether this machine has or not
+        device = resolve_device(device)
     report = report or (lambda line: None)
     todo = list({s.digest: s for s in specs if not store.has(s)}.values())
     if not todo:
@@ -153,7 +153,7 @@ def _spread(
     import dask
     from dask.distributed import Client, KilledWorker, LocalCluster
 
-    resources = {"GPU": 1} if device.startswith("cuda") else None
+    resources = {"GPU": 1} if device == "cuda" else None
     batch = uuid.uuid4().hex[:8]
     # dask blames every run that waited at a killed worker, not only the one it was doing. So its own count is set out of the
     # way, and attempts are counted where they happen, in _task; under a foreign scheduler, whose count stands, an innocent

@@ -166,6 +166,7 @@ def check(spec: RunSpec) -> None:
                 raise ConfigError(f"{spec.paper}: {key!r} follows from {FROM_SPEC[key]}; change those instead of model.{key}")
             if key not in fields:
                 raise ConfigError(f"{spec.paper}: no {field} setting {key!r}{did_you_mean(key, fields)}")
+    TrainingConfig(**spec.training)  # values too; those of the model need the corpus' widths
 
 
 def _preset(spec: RunSpec, config: type) -> Any:

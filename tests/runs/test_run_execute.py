@@ -138,7 +138,16 @@ def test_errors_leave_no_run(store, make):
     with pytest.raises(ConfigError, match="did you mean 'tiny'"):
         run_one(make(paper="tinyy"), store)
     with pytest.raises(TrainingError):
-        run_one(make(training={"learning_rate": 10.0, "optimizer": "adam", "weight_decay": 1.0, "epochs": 1}, model={"nan": True}), store)
+        run_one(make(model={"nan": True}), store)
+    with pytest.raises(ConfigError, match="no device 'gpu'"):
+        run_one(make(), store, device="gpu")
+    assert store.digests() == [] and store.frame().empty
+
+
+def test_a_mistake_makes_no_folder(store, make):
+    with pytest.raises(DataError, match="'nothing'"):
+        run_one(make(features={"text": "nothing"}), store)
+    assert not store.root.exists()
 
 
 def test_a_damaged_run_is_trained_again(store, make, tmp_path):

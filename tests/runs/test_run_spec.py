@@ -92,6 +92,7 @@ def test_missing_fields_and_frozenness():
         ({"preset": "model_validate"}, "no preset"),  # a classmethod of pydantic, not of the model
         ({"model": {"widht": 3}}, "no model setting 'widht'; did you mean 'width'"),
         ({"model": {"dims": {}}}, "'dims' follows from modalities and features"),
+        ({"training": {"epochs": 0}}, "epochs"),
         ({"training": {"epoch": 3}}, "no training setting 'epoch'; did you mean 'epochs'"),
     ],
 )

@@ -1,0 +1,132 @@
+"""The command ``erc``: what it does, and that every mistake is one line on stderr, exit status 2, no traceback."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from erc_lib.cli import build_parser, main
+from erc_lib.errors import ConfigError
+
+TINY = ["--corpus", "simulated-meld"] + [x for n in ("train=6", "validation=3", "test=3") for x in ("--set", f"corpus_options.{n}")]
+
+
+@pytest.fixture(autouse=True)
+def data_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("ERC_DATA", str(tmp_path / "data"))
+    monkeypatch.delenv("ERC_MIRROR", raising=False)
+
+
+def erc(*arguments: str) -> int:
+    try:
+        return main(list(arguments))
+    except SystemExit as stop:  # argparse's own errors
+        return stop.code
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["trian"], "did you mean 'train'"),
+        (["data", "lst"], "did you mean 'list'"),
+        (["data", "fetch", "meldd"], "did you mean 'meld'"),
+        (["data", "fetch", "meld", "--forse"], "unknown option '--forse'"),
+        (["data", "verify", "mosii"], "did you mean 'mosi'"),
+        (["train", "--papr", "bc_lstm", "--corpus", "meld"], "unknown option '--papr'; did you mean '--paper'"),
+        (["train", "--paper", "bc_lstm", "--corpus", "meld", "--sed=2"], "unknown option '--sed'; did you mean '--seed'"),
+        (["train", "--pap", "bc_lstm", "--corpus", "meld"], "unknown option '--pap'"),  # no abbreviations
+        (["train", "--paper", "bc_lstm"], "--corpus"),
+        (["train", "--paper", "bc_lstmm", *TINY], "did you mean 'bc_lstm'"),
+        (["train", "--paper", "bc_lstm", "--corpus", "melt"], "did you mean 'meld'"),
+        (["train", "--paper", "bc_lstm", *TINY, "--modalities", "txt"], "did you mean 'text'"),
+        (["train", "--paper", "bc_lstm", *TINY, "--preset", "melt"], "did you mean 'meld'"),
+        (["train", "--paper", "bc_lstm", *TINY, "--features", "text"], "MODALITY=NAME"),
+        (["train", "--paper", "bc_lstm", *TINY, "--features", "text=nothing"], "'nothing'"),
+        (["train", "--paper", "bc_lstm", *TINY, "--set", "training.epoch=2"], "did you mean 'epochs'"),
+        (["train", "--paper", "bc_lstm", *TINY, "--set", "trainign.epochs=2"], "did you mean 'training.NAME'"),
+        (["train", "--paper", "bc_lstm", *TINY, "--set", "training.epochs=many"], "epochs"),
+        (["train", "--paper", "bc_lstm", *TINY, "--set", "seed=2"], "model.NAME"),
+        (["train", "--paper", "bc_lstm", *TINY, "--selection", "test"], "'validation'"),
+        (["train", "--paper", "bc_lstm", *TINY, "--device", "gpu"], "no 'gpu'"),
+        (["features", "text", "--corpus", "melt"], "did you mean 'meld'"),
+        (["features", "text", "--corpus", "simulated-meld", "--paradigm", "one_stage"], "did you mean 'one-stage'"),
+        (["features", "text", "--corpus", "simulated-meld", "--epochs", "2"], "epochs is a setting of the fine-tuning"),
+        (["features", "text", "--corpus", "simulated-meld", "--encoder", "all-MiniLM-L6-v3", "--set", "corpus_options.train=2"], "all-MiniLM-L6-v2"),
+        (["study", "plan", "nowhere.yaml"], "nowhere.yaml"),
+        (["reproduce", "--profile", "quik"], "did you mean 'quick'"),
+        (["reproduce", "--notebooks", "nowhere"], "nowhere"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert erc(*arguments) == 2
+    captured = capsys.readouterr()
+    lines = captured.err.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("erc") and message in lines[0], captured.err
+    assert captured.out == "" and not (tmp_path / "runs").exists()
+
+
+def test_debug_shows_the_traceback():
+    with pytest.raises(ConfigError, match="did you mean"):
+        main(["--debug", "data", "fetch", "meldd"])
+
+
+def test_data_from_the_mirror(mirror, monkeypatch, capsys):
+    monkeypatch.setenv("ERC_MIRROR", str(mirror))
+    assert erc("data", "verify", "meld") == 0 and "missing" in capsys.readouterr().out
+    assert erc("data", "fetch", "meld") == 0 and "raw/meld" in capsys.readouterr().out
+    assert erc("data", "list") == 0 and "3 of 3 files" in capsys.readouterr().out
+    assert erc("data", "verify", "meld") == 0 and capsys.readouterr().out.count("ok ") == 3
+
+
+def test_train_takes_every_field_of_a_specification(capsys, tmp_path):
+    from erc_lib.runs import RunSpec, RunStore
+
+    actions = build_parser()._subparsers._group_actions[0].choices["train"]._option_string_actions
+    for field in RunSpec.model_fields:
+        if field not in ("model", "training", "corpus_options"):  # these are --set's
+            assert f"--{field.replace('_', '-')}" in actions, field
+    store = tmp_path / "store"
+    arguments = ["train", "--paper", "bc_lstm", *TINY, "--modalities", "audio,text", "--seed", "3", "--name", "a label", "--standardise"]
+    arguments += ["--set", "training.epochs=1", "--set", "model.dropout=0.1", "--set", "training.learning_rate=1e-3"]
+    assert erc(*arguments, "--store", str(store), "--device", "cpu") == 0
+    spec = RunSpec(
+        paper="bc_lstm", corpus="simulated-meld", corpus_options={"train": 6, "validation": 3, "test": 3}, modalities=["text", "audio"],
+        seed=3, standardise=True, model={"dropout": 0.1}, training={"epochs": 1, "learning_rate": 1e-3},
+    )  # fmt: skip
+    run = RunStore(store).load(spec)
+    assert run.spec.name == "a label"
+    out = capsys.readouterr().out
+    assert f"{100 * run.metrics['test']['weighted_f1']:.2f} %" in out and str(run.directory) in out
+
+
+def test_a_study_from_plan_to_status(capsys, tmp_path):
+    file, store = tmp_path / "study.yaml", str(tmp_path / "store")
+    runs = [{"name": "good", "paper": "bc_lstm", "seeds": [0, 1]}, {"name": "bad", "paper": "bc_lstm", "modalities": ["visual"]}]
+    defaults = {"corpus": "simulated-meld", "corpus_options": {"train": 6, "validation": 3, "test": 3}, "training": {"epochs": 1}}
+    runs[1]["features"] = {"visual": "which do not exist"}
+    file.write_text(json.dumps({"title": "Two", "defaults": defaults, "runs": runs}))  # JSON is YAML
+    assert erc("study", "plan", str(file), "--store", store) == 0
+    out = capsys.readouterr().out
+    assert "3 runs: 3 missing" in out and "no like run is finished" in out
+    assert erc("study", "run", str(file), "--store", store, "--workers", "0") == 1
+    captured = capsys.readouterr()
+    assert "1 of 3 runs failed" in captured.err and "which do not exist" in captured.err and "Traceback" not in captured.err
+    assert captured.out.count("good") == 2
+    assert erc("study", "run", str(file), "--store", store, "--workers", "0", "--only", "^good") == 0
+    assert "all 2 runs" in capsys.readouterr().out
+    assert erc("study", "plan", str(file), "--store", store) == 0 and "2 done, 1 missing" in capsys.readouterr().out
+    assert erc("study", "status", str(file), "--store", store) == 0
+    out = capsys.readouterr().out
+    assert "2/2" in out and "0/1" in out and "±" in out
+    assert erc("study", "run", str(file), "--store", store, "--limit", "0") == 2
+
+
+def test_features_of_a_simulated_corpus(capsys, tmp_path):
+    options = [x for n in ("train=2", "validation=1", "test=1") for x in ("--set", f"corpus_options.{n}")]
+    assert erc("features", "text", "--corpus", "simulated-meld", *options) == 0
+    assert "x 384" in capsys.readouterr().out
+    assert erc("features", "list") == 0
+    out = capsys.readouterr().out
+    assert "simulated-meld" in out and "all-MiniLM-L6-v2" in out and "384" in out
