@@ -5,7 +5,7 @@ import torch
 
 from erc_lib.errors import ConfigError
 from erc_lib.layers import DialogueRNN
-from erc_lib.layers.dialogue_rnn import reversal
+from erc_lib.layers.dialogue_rnn import DialogueRNNPass, previous_turn, reversal
 from tests.losses.test_swfc import golden
 from tests.reference.dialogue_rnn import one_direction
 
@@ -108,3 +108,39 @@ def test_reversal_is_within_the_dialogue_and_its_own_inverse():
 def test_an_unknown_attention_is_refused():
     with pytest.raises(ConfigError, match="'simple' and 'general'"):
         DialogueRNN(4, 4, attention="dot")
+
+
+@pytest.mark.parametrize("lengths", [(5, 2, 7), (1,), (4, 4)])
+def test_the_written_out_backward_pass_equals_autograd_s(lengths):
+    torch.manual_seed(2)
+    x, speakers, mask = example(lengths=lengths, parties=3)
+    model = DialogueRNNPass(6, 8).double()
+    with torch.no_grad():
+        model.score.weight.mul_(5)  # scores that differ, so that the running maximum moves
+    probe = torch.randn(max(lengths), len(lengths), 8).double()
+    results = []
+    for run in (model._loop, model._scan):
+        leaf = x.double().requires_grad_()
+        states = run(leaf, speakers, mask)
+        gradients = torch.autograd.grad((states * probe).sum(), [leaf, *(p for n, p in model.named_parameters() if "e_cell" not in n)], allow_unused=True)
+        results.append((states.detach(), [g for g in gradients]))
+    (loop, by_autograd), (scan, by_hand) = results
+    assert torch.allclose(loop, scan, atol=1e-12)
+    for one, other in zip(by_autograd, by_hand, strict=True):
+        other = torch.zeros_like(one) if other is None else other
+        one = torch.zeros_like(other) if one is None else one
+        assert torch.allclose(one, other, atol=1e-10)
+
+
+def test_gradcheck_of_the_written_out_backward_pass():
+    torch.manual_seed(3)
+    x, speakers, mask = example(lengths=(4, 3), width=3, parties=2)
+    model = DialogueRNNPass(3, 2).double()
+    leaf = x.double().requires_grad_()
+    assert torch.autograd.gradcheck(lambda y: model._scan(y, speakers, mask), leaf)
+
+
+def test_previous_turn_by_hand():
+    speakers = torch.tensor([[0, 1, 0, 1, 2, 0]])
+    mask = torch.tensor([[True, True, True, True, True, False]])
+    assert previous_turn(speakers, mask).tolist() == [[-1, -1, 0, 1, -1, 2]]
