@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -254,8 +255,9 @@ def _write(path: Path, content: bytes) -> None:
         raise
 
 
+@cache
 def _commit() -> str | None:
-    """The git commit of this checkout, with ``+changes`` where it was changed; None outside a checkout."""
+    """The git commit of this checkout when first asked, with ``+changes`` where it was changed; None outside a checkout."""
     git = ["git", "-C", str(paths.REPOSITORY)]
     try:
         head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=20, check=True).stdout.strip()

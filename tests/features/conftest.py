@@ -13,6 +13,15 @@ from erc_lib.data.conversation import Corpus, Dialogue
 WORDS = "speaker anna ben happy sad angry fine no yes oh really what you me 0 1 2 3 4 5 6 7 8 9 : . , ! ?".split()
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """These matrices are so small that a second thread only waits for the first."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def encoders_folder(tmp_path_factory) -> Path:
     """A folder for ``ERC_ENCODERS`` with the encoder "tiny": 2 layers, 16-d, a vocabulary of some 40 words."""
