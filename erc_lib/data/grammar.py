@@ -1,11 +1,12 @@
 """A small English grammar: one sentence per simulated utterance, whose cue carries the text code and nothing else.
 
-A sentence is ``[opener] I feel <cue> about <topic>.``, or ``[opener] let me tell you about <topic>.`` when it shows nothing. The cue is one of three
-phrases of its code, chosen uniformly; opener and topic are chosen uniformly and independently of everything. So all a sentence
-says is *which code's cue stands in it* (:func:`read_cue` reads it back), and :func:`erc_lib.data.bayes_posteriors` can take it as evidence exactly.
+A sentence is ``[opener] I feel <cue> about <topic>.``, or ``[opener] let me tell you about <topic>.`` when it shows nothing. The
+cue is one of three phrases of its code, chosen uniformly; opener and topic are chosen uniformly and independently of everything.
+So all a sentence says is *which code's cue stands in it* (:func:`read_cue` reads it back), and
+:func:`erc_lib.data.bayes_posteriors` can take it as evidence exactly.
 
-Codes are those of :class:`erc_lib.data.SimulationConfig`: 0 .. C-1 name an emotion, C .. 2C-1 a difference to the speaker's previous
-emotion (in steps around the ring of classes, so the meaning of a difference cue has to be learnt), 2C shows nothing.
+Codes are those of :class:`erc_lib.data.SimulationConfig`: 0 .. C-1 name an emotion, C .. 2C-1 a difference to the speaker's
+previous emotion (in steps around the ring of classes, so the meaning of a difference cue has to be learnt), 2C shows nothing.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from erc_lib.errors import DataError
 
 OPENERS = ("", "Well, ", "You know, ", "Listen, ", "Oh, ", "Honestly, ")
 TOPICS = (
-    "the party", "the new job", "the train", "the letter", "the dinner", "the neighbours", "the wedding", "the weather", "the meeting", "the film",
-    "the journey", "the house", "the test", "the phone call", "the garden", "the concert", "the car", "the visit", "the game", "the news",
+    "the party", "the new job", "the train", "the letter", "the dinner", "the neighbours", "the wedding", "the weather",
+    "the meeting", "the film", "the journey", "the house", "the test", "the phone call", "the garden", "the concert",
+    "the car", "the visit", "the game", "the news",
 )
 SILENT_FRAMES = ("let me tell you about {topic}.", "I was thinking about {topic}.", "we should talk about {topic}.")
 
@@ -97,7 +99,9 @@ def read_cue(text: str, label_names: Sequence[str]) -> int:
         raise DataError(f"{text!r} is not a sentence of the simulator's grammar; read sentences of simulated corpora only")
     code = _codes(names, tuple(cue_phrases(names))).get(found.group(1))
     if code is None:
-        raise DataError(f"{text!r}: no class of {', '.join(names)} has the cue {found.group(1)!r}; was the text simulated with other label_names?")
+        raise DataError(
+            f"{text!r}: no class of {', '.join(names)} has the cue {found.group(1)!r}; was it simulated with other label_names?"
+        )
     return code
 
 
@@ -108,6 +112,6 @@ def _codes(label_names: tuple[str, ...], phrases: tuple[tuple[str, ...], ...]) -
     for code, options in enumerate(phrases):
         for phrase in options:
             if phrase in codes:
-                raise DataError(f"classes {', '.join(label_names)}: the cue {phrase!r} would stand for two of them; rename one class")
+                raise DataError(f"classes {', '.join(label_names)}: the cue {phrase!r} would stand for two; rename one class")
             codes[phrase] = code
     return codes

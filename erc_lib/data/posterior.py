@@ -1,13 +1,13 @@
 """The ceiling of a simulated corpus: the exact posterior of every label under the model that drew it. No model can beat it.
 
 The emotion of turn t depends on two earlier turns, the speaker's own last one and the most recent one by somebody else; so does
-the text code (on the speaker's own). Who speaks when is observed and says nothing about emotions. Exact inference therefore has to remember,
-between turns, the emotions of those turns alone that a later turn still refers to: with two speakers the *pair of their last emotions*
-(C² states, forward-backward over that pair); with P speakers at most C^P. Nothing is approximated; a dialogue that would need
-more than ``MAX_STATES`` is refused.
+the text code (on the speaker's own). Who speaks when is observed and says nothing about emotions. Exact inference therefore has
+to remember, between turns, only the emotions of those turns that a later turn still refers to: with two speakers the *pair of
+their last emotions* (C² states, forward-backward over that pair); with P speakers at most C^P. Nothing is approximated; a
+dialogue that would need more than ``MAX_STATES`` is refused.
 
-In a vector the first K rotated coordinates are independent of the timbre's, so the likelihood of a code k against "nothing shown" is
-``exp((signal * z_k - signal² / 2) / noise²)`` and everything else cancels.
+In a vector the first K rotated coordinates are independent of the timbre's, so the likelihood of a code k against "nothing shown"
+is ``exp((signal * z_k - signal² / 2) / noise²)`` and everything else cancels.
 """
 
 from __future__ import annotations
@@ -42,21 +42,22 @@ def bayes_posteriors(
         corpus: of :func:`erc_lib.data.simulate`, its features untouched.
         split: "train", "validation" or "test".
         modalities: the evidence used, from "text", "audio", "visual" (the vectors) and "sentence" (the cue in the text; it is
-            about the same code as the text vector, which is accounted for when both are used). None: the vectors the dialogues have.
+            about the same code as the text vector, which is accounted for when both are used). None: the vectors the dialogues
+            have.
         causal: True = from this turn and those before it; False = from the whole dialogue.
-        context: False = from this utterance alone, not even knowing who spoke before or how often: a turn drawn at random from the
-            split. ``causal`` is then moot.
+        context: False = from this utterance alone, not even knowing who spoke before or how often: a turn drawn at random from
+            the split. ``causal`` is then moot.
 
     Returns:
         For each dialogue a FloatTensor (L, C); rows sum to 1.
 
     Raises:
-        DataError: the corpus is not simulated; evidence that is unknown or missing, or whose width is not the simulator's; a dialogue of
-            so many intertwined speakers that exact inference needs more than ``MAX_STATES`` states.
+        DataError: the corpus is not simulated; evidence that is unknown or missing, or whose width is not the simulator's; a
+            dialogue of so many intertwined speakers that exact inference needs more than ``MAX_STATES`` states.
     """
     config = corpus.simulation
     if not isinstance(config, SimulationConfig):
-        raise DataError(f"corpus {corpus.name!r} is not simulated, so its ceiling is unknown; only corpora of erc_lib.data.simulate have one")
+        raise DataError(f"corpus {corpus.name!r} is not simulated, so its ceiling is unknown; only simulate() draws such corpora")
     dialogues = corpus.split(split)
     if modalities is not None:
         modalities = (modalities,) if isinstance(modalities, str) else tuple(modalities)
@@ -73,7 +74,7 @@ def bayes_posteriors(
 
 
 def two_speaker(corpus: Corpus) -> Corpus:
-    """``corpus`` with its dialogues of at most two speakers alone (names the ``simulation`` it was drawn from, so ceilings still work)."""
+    """``corpus`` with its dialogues of at most two speakers alone; their ceilings are computed as before."""
     kept = {s: [d for d in corpus.split(s) if int(d.speakers.unique().numel()) <= 2] for s in SPLITS}
     return replace(corpus, **kept)
 
@@ -93,13 +94,13 @@ def ceilings(corpus: Corpus, split: str = "test", modality_sets: Sequence[Sequen
         modality_sets = [c for size in (1, 2, 3) for c in combinations(MODALITIES, size)] + [("sentence",)]
     dialogues = corpus.split(split)
     if not dialogues:
-        raise DataError(f"corpus {corpus.name!r} has no {split} dialogues to compute a ceiling on; simulate with {split}=1 or more")
+        raise DataError(f"corpus {corpus.name!r} has no {split} dialogues to compute a ceiling on; simulate some")
     labels = torch.cat([d.labels for d in dialogues]).numpy()
     rows = []
     for modalities in modality_sets:
         for name in CONTEXTS:
-            p = bayes_posteriors(corpus, split, modalities=modalities, causal=name == "past only", context=name != "utterance alone")
-            p = torch.cat(p).double().numpy()
+            causal, context = name == "past only", name != "utterance alone"
+            p = torch.cat(bayes_posteriors(corpus, split, modalities=modalities, causal=causal, context=context)).double().numpy()
             predicted = p.argmax(axis=1)
             rows.append({
                 "modalities": " + ".join(modalities), "context": name,
@@ -111,7 +112,10 @@ def ceilings(corpus: Corpus, split: str = "test", modality_sets: Sequence[Sequen
 
 
 def _channels(config: SimulationConfig) -> dict[str, np.ndarray]:
-    """modality -> p(code | emotion, speaker's previous emotion), float64 (C, C + 1, K + 1); previous C = none yet, code K = nothing shown."""
+    """modality -> p(code | emotion, speaker's previous emotion), float64 (C, C + 1, K + 1).
+
+    Previous emotion C = has not spoken yet, code K = nothing shown.
+    """
     C = config.classes
     channels = {}
     for m in MODALITIES:
@@ -146,14 +150,19 @@ def _code_likelihoods(config: SimulationConfig, dialogue: Dialogue, name: str) -
     if x.shape[1] != emission.dim:
         raise DataError(
             f"dialogue {dialogue.id!r}: its {name} features are {x.shape[1]} wide, the simulator's {emission.dim}: they are not the "
-            'simulated ones, so their likelihood is unknown. Use the corpus of simulate(), or modalities=("sentence",) for encoded sentences'
+            "simulated ones, so their likelihood is unknown. Use the corpus of simulate(), or for encoded sentences "
+            'modalities=("sentence",)'
         )
     z = x @ config.rotation(name)[:, :codes]
     return np.pad((emission.signal * z - emission.signal**2 / 2) / emission.noise**2, ((0, 0), (0, 1)))
 
 
-def _evidence(config: SimulationConfig, channels: dict[str, np.ndarray], dialogue: Dialogue, modalities: Sequence[str]) -> np.ndarray:
-    """Likelihood of each turn's evidence by its emotion and the speaker's previous one: float64 (L, C, C + 1), largest entry 1 in each turn."""
+def _evidence(
+    config: SimulationConfig, channels: dict[str, np.ndarray], dialogue: Dialogue, modalities: Sequence[str]
+) -> np.ndarray:
+    """Likelihood of each turn's evidence by its emotion and the speaker's last one: float64 (L, C, C + 1), largest 1 per turn."""
+    if not modalities:
+        raise DataError(f"dialogue {dialogue.id!r} has no features; simulate the corpus again, or name the modalities to use")
     by_code: dict[str, np.ndarray] = {}
     for name in modalities:
         channel = "text" if name == "sentence" else name  # the sentence and the text vector tell of one and the same code
@@ -191,7 +200,8 @@ def _dialogue_posterior(config: SimulationConfig, dialogue: Dialogue, evidence: 
         joint = _product(state[t], forward, axes, factor, keep)  # p(this and the remembered emotions, evidence so far)
         if not joint.sum() > 0:
             raise DataError(
-                f"utterance {dialogue.ids[t]!r} is impossible under the simulator it is said to come from; were its features or speakers changed?"
+                f"utterance {dialogue.ids[t]!r} is impossible under the simulator it is said to come from; "
+                "were its features or speakers changed?"
             )
         joints.append((keep, joint / joint.sum()))
         forward = _product(*joints[-1], [], np.ones(()), state[t + 1])
@@ -222,16 +232,18 @@ def _pair_prior(config: SimulationConfig, dialogues: Sequence[Dialogue]) -> np.n
     return total / total.sum()
 
 
-def _chain(config: SimulationConfig, dialogue: Dialogue, evidence: np.ndarray) -> tuple[list[list[int]], list[tuple[list[int], np.ndarray]]]:
-    """The turns remembered before each of turns 0 .. L, and each turn's factor over (itself, its own last turn, the other's last turn)."""
+def _chain(
+    config: SimulationConfig, dialogue: Dialogue, evidence: np.ndarray
+) -> tuple[list[list[int]], list[tuple[list[int], np.ndarray]]]:
+    """The turns remembered before each of turns 0 .. L, and each turn's factor over itself and the two turns it refers to."""
     C = config.classes
     own, other = previous_turns(dialogue.speakers.numpy())
     live = _live_turns(own, other)
-    widest = max(len(turns | {t}) for t, turns in enumerate(live[:-1]))
+    widest = max(len(turns | {t}) for t, turns in enumerate(live[1:]))  # the table held after turn t
     if C**widest > MAX_STATES:
         raise DataError(
-            f"dialogue {dialogue.id!r} has {int(dialogue.speakers.max()) + 1} speakers who return so often that its exact posterior needs "
-            f"{C}^{widest} states (at most {MAX_STATES}); leave it out, for example with two_speaker(corpus)"
+            f"dialogue {dialogue.id!r} has {int(dialogue.speakers.max()) + 1} speakers who return so often that its exact "
+            f"posterior needs {C}^{widest} states (at most {MAX_STATES}); leave it out, for example with two_speaker(corpus)"
         )
     factors = []
     for t in range(len(dialogue)):

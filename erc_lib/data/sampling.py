@@ -22,7 +22,8 @@ class Truth:
     Attributes:
         masked: modality -> BoolTensor (L,), True = the utterance emitted noise only.
         conflict: modality -> BoolTensor (L,), True = it showed another emotion than the turn's (never where masked).
-        shown: modality -> LongTensor (L,), the emotion shown (the turn's own where there is no conflict; meaningless where masked).
+        shown: modality -> LongTensor (L,), the emotion shown (the turn's own where there is no conflict; meaningless where
+            masked).
         code: modality -> LongTensor (L,), the code emitted; K (C, text: 2C) where masked.
         relative: BoolTensor (L,), True = the text code was relative to the speaker's previous emotion (also drawn where masked).
         cue: LongTensor (L,), the code whose cue the sentence carries: the text code unless garbled.
@@ -65,7 +66,7 @@ def simulate_with_truth(config: SimulationConfig) -> tuple[Corpus, dict[str, lis
 
 
 def previous_turns(speakers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each of the L turns, the index of the speaker's own last turn and of the most recent turn by somebody else; -1 = none yet."""
+    """For each of the L turns, the speaker's own last turn and the most recent turn by somebody else; -1 = none yet."""
     own, other = np.full(len(speakers), -1), np.full(len(speakers), -1)
     last: dict[int, int] = {}
     for t, speaker in enumerate(speakers.tolist()):
@@ -102,16 +103,21 @@ def _dialogue(config: SimulationConfig, name: str, rng: np.random.Generator) -> 
         features[m] = torch.from_numpy((z @ config.rotation(m).T).astype(np.float32))
 
     garbled = rng.random(length) < config.cue_garble
-    cue = np.where(garbled, (code["text"] + rng.integers(1, 2 * config.classes + 1, length)) % (2 * config.classes + 1), code["text"])
+    codes = 2 * config.classes + 1  # "nothing shown" is one of them
+    cue = np.where(garbled, (code["text"] + rng.integers(1, codes, length)) % codes, code["text"])
     phrases = cue_phrases(config.label_names)
     texts = tuple(sentence(int(c), phrases, choice) for c, choice in zip(cue, rng.random((length, 3)), strict=True))
 
     tensors = {m: {k: torch.from_numpy(v) for k, v in d.items()} for m, d in
                {"masked": masked, "conflict": conflict, "shown": shown, "code": code}.items()}
-    truth = Truth(**tensors, relative=torch.from_numpy(relative), cue=torch.from_numpy(cue), source=source, distance=torch.from_numpy(distance))
+    truth = Truth(
+        **tensors, relative=torch.from_numpy(relative), cue=torch.from_numpy(cue), source=source,
+        distance=torch.from_numpy(distance),
+    )
     names = tuple(f"Speaker {chr(ord('A') + number)}" for number in range(int(speakers.max()) + 1))
     ids = tuple(f"{name}/{t}" for t in range(length))
-    return Dialogue(name, torch.from_numpy(speakers), torch.from_numpy(emotions), features, texts, ids, speaker_names=names), truth
+    dialogue = Dialogue(name, torch.from_numpy(speakers), torch.from_numpy(emotions), features, texts, ids, names)
+    return dialogue, truth
 
 
 def _speakers(config: SimulationConfig, rng: np.random.Generator) -> np.ndarray:
@@ -121,12 +127,14 @@ def _speakers(config: SimulationConfig, rng: np.random.Generator) -> np.ndarray:
     if 0 < share < 1:
         share = rng.beta(share * config.length_concentration, (1 - share) * config.length_concentration)
     length = config.length_min + int(rng.binomial(spread, share))
-    count = min(length, 2 + int(rng.choice(len(config.speaker_counts), p=np.array(config.speaker_counts) / sum(config.speaker_counts))))
+    shares = np.array(config.speaker_counts) / sum(config.speaker_counts)
+    count = min(length, 2 + int(rng.choice(len(shares), p=shares)))
     enters = np.zeros(length, dtype=bool)
     enters[0] = True
     if count > 1:
         # The second speaker comes in at the first change of turn, while there is still room for the others.
-        second = length - count + 1 if config.keep_turn == 1 else min(int(rng.geometric(1 - config.keep_turn)), length - count + 1)
+        latest = length - count + 1
+        second = min(int(rng.geometric(1 - config.keep_turn)), latest) if config.keep_turn < 1 else latest
         enters[second] = True
         enters[second + 1 + rng.choice(length - second - 1, count - 2, replace=False)] = True
     going_on, replying, picks = rng.random((3, length))
