@@ -2,7 +2,7 @@
 
 Measured by scikit-learn. Two conventions matter when numbers are compared with a paper's: a class without a prediction
 *and* without an utterance has F1 = 0 (``zero_division=0``), and the macro mean runs over **all** C classes of the corpus, not
-over those that happen to occur. Weighted F1 weighs each class with its utterances (the support), so absent classes do not move it.
+over those that happen to occur. Weighted F1 weighs each class with its utterances (its support); absent classes do not move it.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ def _checked(labels: Sequence[int], predicted: Sequence[int], classes: int) -> t
     for name, values in (("labels", labels), ("predicted", predicted)):
         array = np.asarray(values)
         if array.ndim != 1:
-            raise DataError(f"{name} must be one class per utterance, shape (N,), not {array.shape}; remove padding and flatten first")
+            raise DataError(f"{name} must be one class per utterance, shape (N,), not {array.shape}; flatten without padding")
         if array.size and not np.issubdtype(array.dtype, np.integer):
-            raise DataError(f"{name} must be whole numbers 0 .. {classes - 1}, not {array.dtype}; take the argmax of probabilities first")
+            raise DataError(f"{name} must be whole numbers 0 .. {classes - 1}, not {array.dtype}; take the argmax first")
         bad = (array < 0) | (array >= classes)
         if bad.any():
             row = int(bad.argmax())
@@ -81,6 +81,6 @@ def confusion(
     """
     options = {None: None, "recall": "true", "precision": "pred"}
     if normalise not in options:
-        raise ConfigError(f"normalise={normalise!r} is unknown; use None, 'recall' (rows sum to 1) or 'precision' (columns sum to 1)")
+        raise ConfigError(f"normalise={normalise!r} is unknown; use None, 'recall' (rows sum to 1) or 'precision' (columns)")
     labels, predicted = _checked(labels, predicted, classes)
     return confusion_matrix(labels, predicted, labels=list(range(classes)), normalize=options[normalise])

@@ -1,4 +1,4 @@
-"""How far can a score be trusted: spread over seeds, bootstrap intervals over dialogues, and two models compared on the same ones.
+"""How far can a score be trusted: spread over seeds, bootstrap intervals over dialogues, and two models compared.
 
 Utterances of one dialogue are not independent (moods last, speakers stay), so the unit that is drawn again, with
 replacement, is the *dialogue*. A percentile bootstrap (Efron and Tibshirani 1993, ch. 13) of n dialogues and S samples takes
@@ -24,7 +24,7 @@ METRICS = ("weighted_f1", "macro_f1", "accuracy")
 
 
 def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and standard deviation (n - 1 in the denominator) over seeds; the spread of a single value is NaN, for it is unknown."""
+    """Mean and standard deviation (n - 1 in the denominator) over seeds; a single value has an unknown spread, NaN."""
     array = np.asarray(list(values), dtype=np.float64)
     if array.ndim != 1 or not array.size:
         raise DataError("mean_and_spread needs at least one value, one per seed")
@@ -124,7 +124,7 @@ def _tidy(frame: pd.DataFrame, classes: int, name: str) -> pd.DataFrame:
     """dialogue, position, label, predicted; sorted by dialogue and position; checked."""
     missing = [c for c in ("dialogue", "label", "predicted") if c not in frame.columns]
     if missing:
-        raise DataError(f"{name} has no column {missing[0]!r}; it needs dialogue, label and predicted, as predictions.parquet has")
+        raise DataError(f"{name} has no column {missing[0]!r}; it needs those of predictions.parquet: dialogue, label, predicted")
     if frame.empty:
         raise DataError(f"{name} holds no utterance; is the split empty?")
     if "split" in frame.columns and frame["split"].nunique() > 1:
@@ -151,7 +151,7 @@ def _same_utterances(frames: list[pd.DataFrame]) -> None:
     first = frames[0]
     for other in frames[1:]:
         if len(first) != len(other):
-            raise DataError(f"the runs hold {len(first)} and {len(other)} utterances; compare runs on the same split of the same corpus")
+            raise DataError(f"the runs hold {len(first)} and {len(other)} utterances; compare runs on one split of one corpus")
         for column in ("dialogue", "position", "label"):
             different = (first[column] != other[column]).to_numpy()
             if different.any():

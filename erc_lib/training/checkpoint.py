@@ -1,10 +1,10 @@
 """Checkpoints from which a training goes on as if it had never stopped.
 
-A checkpoint is a folder ``epoch-00007`` with the weights (``model.safetensors``), the rest of the state (``state.pt``: optimiser, schedule,
-random generators, history; opened by ``torch.load(weights_only=True)``, so it can carry no code) and ``checkpoint.json``: what was being
-trained, and the sha256 of the two other files. It is written beside its final name and moved there in one step, so a folder with
-that name is whole unless the disk lost something, and the hashes notice that. Only the latest epoch and the best one so
-far are kept; the weights that will be reported *are* the best epoch's checkpoint.
+A checkpoint is a folder ``epoch-00007`` with the weights (``model.safetensors``), the rest of the state (``state.pt``: optimiser,
+schedule, random generators, history; opened by ``torch.load(weights_only=True)``, so it can carry no code) and
+``checkpoint.json``: what was being trained, and the sha256 of the two other files. It is written beside its final name and
+moved there in one step, so a folder with that name is whole unless the disk lost something, and the hashes notice that. Only
+the latest epoch and the best one so far are kept; the weights that will be reported *are* the best epoch's checkpoint.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ def weights_of(model: nn.Module) -> dict[str, Tensor]:
     weights = {}
     for name, value in model.state_dict().items():
         if not isinstance(value, Tensor):
-            raise ConfigError(f"the model's state {name!r} is a {type(value).__name__}; keep state in parameters and buffers, which are saved")
+            kind = type(value).__name__
+            raise ConfigError(f"the model's state {name!r} is a {kind}; keep state in parameters and buffers, which are saved")
         weights[name] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
     return weights
 
@@ -124,7 +125,9 @@ class Checkpoints:
                 warnings.warn(f"{'; '.join(damage)}: going on from epoch {checkpoint.epoch} instead", stacklevel=3)
             return checkpoint
         if found:
-            raise TrainingError(f"no checkpoint in {self.folder} is whole ({'; '.join(damage)}); delete that folder to train from the start")
+            raise TrainingError(
+                f"no checkpoint in {self.folder} is whole ({'; '.join(damage)}); delete that folder to train from the start"
+            )
         return None
 
     def load_weights(self, epoch: int) -> dict[str, Tensor]:

@@ -23,7 +23,7 @@ class TrainingConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     epochs: int = Field(100, ge=1, le=100_000, description="Passes over the training dialogues. MultiEMO 4.3: 100.")
-    batch_size: int = Field(64, ge=1, description="Dialogues (not utterances) in a batch. MultiEMO 4.3: 64 on IEMOCAP, 100 on MELD.")
+    batch_size: int = Field(64, ge=1, description="Dialogues (not turns) in a batch. MultiEMO 4.3: 64 (IEMOCAP), 100 (MELD).")
     optimizer: Literal["adam", "adamw"] = Field("adam", description="torch.optim.Adam or AdamW. MultiEMO 4.3: Adam.")
     learning_rate: Rate = Field(1e-4, description="Rate before any schedule. MultiEMO 4.3: 0.0001.")
     betas: tuple[Momentum, Momentum] = Field((0.9, 0.99), description="Decays of Adam's two moments. MultiEMO 4.3: 0.9 and 0.99.")
@@ -32,8 +32,8 @@ class TrainingConfig(BaseModel):
     )
     schedule: Literal["none", "step", "plateau", "linear"] = Field(
         "step",
-        description="How the rate falls. step: times step_factor every step_every epochs (MultiEMO 4.3); plateau: times step_factor "
-        "after more than plateau_patience epochs without a lower validation loss; linear: to zero over the training.",
+        description="How the rate falls. step: times step_factor every step_every epochs (MultiEMO 4.3); plateau: times "
+        "step_factor after more than plateau_patience epochs without a lower validation loss; linear: to zero over the training.",
     )
     step_every: int = Field(10, ge=1, description="Epochs between two steps. MultiEMO 4.3: 10.")
     step_factor: float = Field(0.95, gt=0, le=1, description="Factor of a step, also of a plateau's. MultiEMO 4.3: 0.95.")
@@ -41,7 +41,7 @@ class TrainingConfig(BaseModel):
     warmup_steps: int = Field(0, ge=0, description="Batches over which the rate rises linearly to its value, with any schedule.")
     clip_norm: float | None = Field(None, gt=0, description="Largest Euclidean norm of all gradients together; None: unbounded.")
     patience: int | None = Field(
-        None, ge=1, description="Early stopping: epochs without a better validation weighted F1 after which training ends; None: never."
+        None, ge=1, description="Early stopping: training ends after so many epochs without a better validation weighted F1."
     )
     mixed_precision: Literal["no", "bf16", "fp16"] = Field(
         "no", description="Precision of the forward pass; losses stay in float32. fp16 (with loss scaling) needs a GPU."

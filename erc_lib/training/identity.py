@@ -19,7 +19,7 @@ from erc_lib.training.scoring import modalities_of
 
 
 def seed_everything(seed: int) -> None:
-    """Seeds Python, NumPy and torch (CPU and GPUs). Call it before a model is built, so that its first weights follow the seed."""
+    """Seeds Python, NumPy and torch (CPU and GPUs). Call it before building a model, whose first weights it decides."""
     if not 0 <= seed < 2**32:
         raise ConfigError(f"seed must lie in 0 .. 2^32 - 1, not {seed}")
     random.seed(seed)
@@ -43,7 +43,7 @@ def seed_streams(seed: int) -> torch.Generator:
 def accelerator_for(device: str, mixed_precision: str) -> Accelerator:
     """An Accelerator on ``"cpu"``, ``"cuda"`` or ``"auto"`` (a GPU when there is one)."""
     if device not in ("cpu", "cuda", "auto"):
-        raise ConfigError(f"device={device!r} is unknown; use 'cpu', 'cuda' or 'auto', and choose among GPUs by CUDA_VISIBLE_DEVICES")
+        raise ConfigError(f"device={device!r} is unknown; use 'cpu', 'cuda' or 'auto' (CUDA_VISIBLE_DEVICES says which GPU)")
     gpu = torch.cuda.is_available()
     if device == "cuda" and not gpu:
         raise ConfigError("device='cuda', but torch sees no GPU; use device='cpu' or 'auto'")

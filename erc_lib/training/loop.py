@@ -35,13 +35,14 @@ class FitResult:
     """A finished training.
 
     Attributes:
-        history: one row per epoch: epoch (from 1), train_* and val_* for each term of the objective, val_weighted_f1, val_accuracy,
-            val_macro_f1, test_weighted_f1_monitor (looked at by nobody but ``test_best_epoch``), lr (of the first group, at the epoch's
-            end), seconds. Terms are means over utterances of their batch's value; train_* in training mode, with dropout.
+        history: one row per epoch: epoch (from 1), train_* and val_* for each term of the objective, val_weighted_f1,
+            val_accuracy, val_macro_f1, test_weighted_f1_monitor (looked at by nobody but ``test_best_epoch``), lr (of the first
+            group, at the epoch's end), seconds. Terms are means over utterances of their batch's value; train_* in training
+            mode, with dropout.
         best_epoch: the epoch that :func:`~erc_lib.training.selection.select` chose.
         predictions: of that epoch, splits validation and test: split, dialogue, position, label, predicted, p_0 .. p_{C-1}.
-        metrics: {"validation": {...}, "test": {...}, "test_best_epoch": {..., "epoch"}}, fractions. The last is what selecting on the
-            test set *would have* reported; it is not a result.
+        metrics: {"validation": {...}, "test": {...}, "test_best_epoch": {..., "epoch"}}, fractions. The last is what selecting
+            on the test set *would have* reported; it is not a result.
         seconds: of all epochs together, also those before an interruption.
         model: the model that was given, holding the selected weights, in eval mode.
     """
@@ -86,8 +87,9 @@ def fit(
     plain_optimizer = build_optimizer(model, config)
     optimizer = accelerator.prepare_optimizer(plain_optimizer)
     schedule = Schedule(plain_optimizer, config, steps=config.epochs * most_batches)
+    modalities = modalities_of(model)
     held_out = {
-        split: [b.to(accelerator.device) for b in batches(corpus.split(split), config.batch_size, modalities=modalities_of(model))]
+        split: [b.to(accelerator.device) for b in batches(corpus.split(split), config.batch_size, modalities=modalities)]
         for split in ("validation", "test")
     }
     history: list[dict[str, Any]] = []
@@ -111,11 +113,12 @@ def fit(
             restore_random_state(state["random"])
 
     name = type(model).__name__
-    with tqdm(total=config.epochs, initial=len(history), desc=f"{name} on {corpus.name}", unit="epoch", disable=not progress) as bar:
+    title = f"{name} on {corpus.name}"
+    with tqdm(total=config.epochs, initial=len(history), desc=title, unit="epoch", disable=not progress) as bar:
         while len(history) < config.epochs and not should_stop(history, config.patience):
             epoch, started = len(history) + 1, time.perf_counter()
             advice = _advice(config, schedule, checkpoints, epoch)
-            feed = batches(corpus.train, config.batch_size, modalities=modalities_of(model), generator=order)
+            feed = batches(corpus.train, config.batch_size, modalities=modalities, generator=order)
             terms = _train_epoch(model, feed, accelerator, optimizer, schedule, config, where=f"epoch {epoch}", advice=advice)
             validation, test = (
                 evaluate(
@@ -215,27 +218,33 @@ def _check(model: nn.Module, corpus: Corpus) -> None:
         if not corpus.split(split):
             why = {
                 "train": "there is nothing to learn from",
-                "validation": "the epoch is selected there, and selecting on the test set would report too much; set training dialogues aside",
+                "validation": "the epoch is selected there, and selecting on the test set would report too much; "
+                "set training dialogues aside",
                 "test": "there is nothing to report on",
             }[split]
             raise ConfigError(f"corpus {corpus.name!r} has no {split} dialogues: {why}")
         names = [d.id for d in corpus.split(split)]
         if len(set(names)) != len(names):
             twice = next(n for n in names if names.count(n) > 1)
-            raise DataError(f"corpus {corpus.name!r}: two {split} dialogues are called {twice!r}; predictions are stored by that name")
+            raise DataError(f"corpus {corpus.name!r}: two {split} dialogues are called {twice!r}; predictions are stored by it")
         if corpus.split(split)[0].labels.is_floating_point():
             raise ConfigError(f"corpus {corpus.name!r} has dimensions as labels; fit scores and selects by classes only")
     config = getattr(model, "config", None)
     for modality in modalities_of(model) or []:
         width, wanted = corpus.dims.get(modality), config.dims[modality]
         if width is None:
-            having = ", ".join(corpus.dims) or "no features"
-            raise DataError(f"the model needs {modality} features, but not every dialogue of corpus {corpus.name!r} has them; all have {having}")
+            raise DataError(
+                f"the model needs {modality} features, but not every dialogue of corpus {corpus.name!r} has them; "
+                f"all have {', '.join(corpus.dims) or 'no features'}"
+            )
         if width != wanted:
-            raise ConfigError(f"the model expects {modality} features {wanted} wide, corpus {corpus.name!r} has {width}: set dims to corpus.dims")
+            raise ConfigError(
+                f"the model expects {modality} features {wanted} wide, corpus {corpus.name!r} has {width}: use corpus.dims"
+            )
     classes = getattr(config, "classes", corpus.classes)
     if classes != corpus.classes:
-        raise ConfigError(f"the model has {classes} classes, corpus {corpus.name!r} has {corpus.classes} ({', '.join(corpus.label_names)})")
+        names = ", ".join(corpus.label_names)
+        raise ConfigError(f"the model has {classes} classes, corpus {corpus.name!r} has {corpus.classes} ({names})")
 
 
 def _advice(config: TrainingConfig, schedule: Schedule, checkpoints: Checkpoints | None, epoch: int) -> str:
@@ -255,6 +264,6 @@ def _check_selected(found: float, recorded: float, name: str, accelerator: Accel
     """
     if accelerator.device.type == "cpu" and abs(found - recorded) > 1e-3:
         raise TrainingError(
-            f"{name} with its selected weights has a validation weighted F1 of {found:.4f}, but had {recorded:.4f} in that epoch: "
-            "it keeps state that is neither a parameter nor a persistent buffer, so it can be neither selected nor resumed"
+            f"{name} with its selected weights has a validation weighted F1 of {found:.4f}, but had {recorded:.4f} in its "
+            "epoch: it keeps state that is neither a parameter nor a persistent buffer, so it can be neither selected nor resumed"
         )

@@ -36,7 +36,7 @@ def build_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Opt
         [{"params": ps, "lr": config.parameter_groups.get(prefix, config.learning_rate)} for prefix, ps in groups.items() if ps],
         betas=config.betas,
         weight_decay=config.weight_decay,
-        fused=True,  # one pass over the weights instead of several; on a CPU a step of 24 million weights takes a quarter of the time
+        fused=True,  # one pass over the weights instead of several; on a CPU 24 million weights take a quarter of the time
     )
 
 

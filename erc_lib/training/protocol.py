@@ -20,8 +20,8 @@ class Model(Protocol):
     """A ``torch.nn.Module`` that can be trained.
 
     - ``forward(batch) -> Output``: draws random numbers (dropout) only from torch's global generators.
-    - ``objective(output, batch) -> {name: scalar}``: holds ``"total"``, which is minimised; every other term is recorded by its name.
-      It is also called on the validation set, without gradients and with ``model.training`` False: state such as prototypes
+    - ``objective(output, batch) -> {name: scalar}``: holds ``"total"``, which is minimised; every other term is recorded by its
+      name. It is also called on the validation set, without gradients and with ``model.training`` False: state such as prototypes
       may change only while ``model.training`` is True.
     - All state that outlives a batch is a parameter or a *persistent buffer*, i.e. part of ``state_dict()``: checkpoints and the
       selected weights hold nothing else.

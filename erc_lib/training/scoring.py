@@ -125,14 +125,15 @@ def evaluate(
     bad = ~torch.isfinite(found).all(dim=1)
     if bad.any():
         first = ids[int(bad.nonzero()[0])]
-        raise TrainingError(f"{where}: the logits of {int(bad.sum())} of {count} utterances are not finite, first {first!r}. {advice}")
+        rows = int(bad.sum())
+        raise TrainingError(f"{where}: the logits of {rows} of {count} utterances are not finite, first {first!r}. {advice}")
     return Evaluation(ids, torch.cat(labels).numpy(), found.numpy(), {k: v / count for k, v in sums.items()})
 
 
 def prediction_frame(split: str, dialogues: Sequence[Dialogue], evaluation: Evaluation) -> pd.DataFrame:
-    """One row per utterance, in the order of ``dialogues``: split, dialogue, position, label, predicted, p_0 .. p_{C-1} (float32).
+    """One row per utterance, in the order of ``dialogues``: split, dialogue, position, label, predicted, p_0 .. p_{C-1}.
 
-    Rows are joined by utterance id, for batches come in another order than the corpus.
+    Probabilities are float32. Rows are joined by utterance id, for batches come in another order than the corpus.
     """
     row_of = {utterance: row for row, utterance in enumerate(evaluation.ids)}
     place = [(d.id, position, row_of[utterance]) for d in dialogues for position, utterance in enumerate(d.ids)]

@@ -131,7 +131,8 @@ class Breaking(ToyModel):
 
 def test_a_nan_loss_stops_with_the_place_and_the_terms(tmp_path):
     torch.manual_seed(0)
-    with pytest.raises(TrainingError, match=r"epoch 1, step 3: .*total = nan, cross_entropy = \d.*small = nan.*smaller learning_rate"):
+    says = r"epoch 1, step 3: .*total = nan, cross_entropy = \d.*small = nan.*smaller learning_rate"
+    with pytest.raises(TrainingError, match=says):
         train(tmp_path, model=Breaking(3))
     assert not list(tmp_path.rglob("epoch-*"))
     model = Breaking(20)

@@ -32,7 +32,8 @@ def test_defaults_are_those_of_multiemo():
     ("field", "value"),
     [
         ("epochs", 0), ("batch_size", 0), ("optimizer", "sgd"), ("learning_rate", 0), ("learning_rate", float("nan")),
-        ("betas", (0.9, 1.0)), ("betas", (0.9,)), ("weight_decay", -1), ("schedule", "cosine"), ("step_every", 0), ("step_factor", 1.5),
+        ("betas", (0.9, 1.0)), ("betas", (0.9,)), ("weight_decay", -1), ("schedule", "cosine"), ("step_every", 0),
+        ("step_factor", 1.5),
         ("plateau_patience", -1), ("warmup_steps", -1), ("clip_norm", 0), ("patience", 0), ("mixed_precision", "fp8"),
         ("parameter_groups", {"a": -1.0}), ("parameter_groups", {"encoder.": 0.1}),
     ],
@@ -112,7 +113,8 @@ def test_parameter_groups():
     rates = {id(p): g["lr"] for g in built.param_groups for p in g["params"]}
     named = {name: rates.get(id(p)) for name, p in model.named_parameters()}
     assert named == {
-        "recurrent.weight_ih_l0": 0.01, "recurrent.weight_hh_l0": 0.001, "recurrent.bias_ih_l0": 0.01, "recurrent.bias_hh_l0": 0.01,
+        "recurrent.weight_ih_l0": 0.01, "recurrent.weight_hh_l0": 0.001,
+        "recurrent.bias_ih_l0": 0.01, "recurrent.bias_hh_l0": 0.01,
         "classifier.weight": 0.1, "classifier.bias": None,
     }  # fmt: skip
     schedule = Schedule(built, config.model_copy(update={"schedule": "step", "step_every": 1, "step_factor": 0.5}), steps=9)

@@ -48,7 +48,8 @@ def same(result: FitResult, expected: FitResult) -> None:
     """Equal in every bit, except for the seconds."""
     for name, value in expected.model.state_dict().items():
         assert torch.equal(result.model.state_dict()[name], value), name
-    pd.testing.assert_frame_equal(result.history.drop(columns="seconds"), expected.history.drop(columns="seconds"), check_exact=True)
+    histories = [r.history.drop(columns="seconds") for r in (result, expected)]
+    pd.testing.assert_frame_equal(*histories, check_exact=True)
     pd.testing.assert_frame_equal(result.predictions, expected.predictions, check_exact=True)
     assert (result.best_epoch, result.metrics) == (expected.best_epoch, expected.metrics)
 
@@ -118,7 +119,8 @@ def test_no_whole_checkpoint_is_an_error_that_names_the_remedy(tmp_path):
     interrupted(tmp_path, 1)
     file = tmp_path / "checkpoints" / "epoch-00001" / "state.pt"
     file.write_bytes(file.read_bytes()[:100])
-    with pytest.raises(TrainingError, match="no checkpoint .* is whole .*state.pt is missing, truncated or changed.*delete that folder"):
+    says = "no checkpoint .* is whole .*state.pt is missing, truncated or changed.*delete that folder"
+    with pytest.raises(TrainingError, match=says):
         train(tmp_path)
 
 

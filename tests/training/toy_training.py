@@ -85,7 +85,8 @@ class ToyModel(nn.Module):
 def train(directory=None, *, seed: int = 5, model: nn.Module | None = None, corpus: Corpus | None = None, **changes) -> FitResult:
     seed_everything(seed)
     model = model or ToyModel()
-    return fit(model, corpus or toy_corpus(), TrainingConfig(**{**SETTINGS, **changes}), seed=seed, directory=directory, progress=False)
+    config = TrainingConfig(**{**SETTINGS, **changes})
+    return fit(model, corpus or toy_corpus(), config, seed=seed, directory=directory, progress=False)
 
 
 def save_result(result: FitResult, folder: Path) -> None:
@@ -97,7 +98,7 @@ def save_result(result: FitResult, folder: Path) -> None:
 
 
 def kill_in_training_step(step: int) -> None:
-    """From now on this process is killed (SIGKILL: nothing is cleaned up) inside the given training step, after its backward pass."""
+    """From now on this process is killed (SIGKILL: nothing is cleaned up) inside the given training step, after backward."""
     seen = 0
     original = torch.optim.AdamW.step
 
