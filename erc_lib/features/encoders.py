@@ -22,7 +22,10 @@ from torch import Tensor, nn
 from erc_lib.errors import ConfigError, DataError
 
 WEIGHTS = "model.safetensors"
-FILES = ["config.json", WEIGHTS, "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "vocab.json", "merges.txt"]
+FILES = [
+    "config.json", WEIGHTS, "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "vocab.json",
+    "merges.txt",
+]
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,9 @@ class EncoderSpec:
     package: str | None = None
 
 
-# Revisions and hashes of roberta-* and bert-* are those that public repositories record for these files; no copy was at hand to compute
-# them from. RoBERTa and BERT were not trained to give sentence vectors: the mean of their last layer is this project's choice.
+# Revisions and hashes of roberta-* and bert-* are those that public repositories record for these files; no copy was at hand to
+# compute them from. None is recorded for roberta-large at this revision, so its hash is not checked, only written to the card.
+# RoBERTa and BERT were not trained to give sentence vectors: the mean of their last layer is this project's choice.
 ENCODERS = {
     spec.name: spec
     for spec in (
@@ -108,7 +112,8 @@ class TextEncoder:
     def _special(self, name: str) -> int:
         token = getattr(self.tokenizer, name)
         if token is None:
-            raise DataError(f"the tokenizer in {self.folder} has no {name.removesuffix('_id')}; take an encoder of the BERT family")
+            missing = name.removesuffix("_id")
+            raise DataError(f"the tokenizer in {self.folder} has no {missing}; take an encoder of the BERT family")
         return token
 
     def pad_batch(self, sequences: list[list[int]]) -> tuple[Tensor, Tensor]:
@@ -210,7 +215,9 @@ def _local_spec(name: str, folder: Path) -> EncoderSpec:
     try:
         config = json.loads((folder / "config.json").read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"{folder / 'config.json'} cannot be read ({error}); a local encoder is a folder that `save_pretrained` wrote") from None
+        raise DataError(
+            f"{folder / 'config.json'} cannot be read ({error}); a local encoder is a folder that `save_pretrained` wrote"
+        ) from None
     return EncoderSpec(name, f"local/{name}", "local", None, max_tokens=min(512, int(config.get("max_position_embeddings", 512))))
 
 

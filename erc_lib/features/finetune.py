@@ -1,8 +1,9 @@
 """MultiEMO's own text stage (Section 3.3.1): text features from an encoder fine-tuned on the corpus, in both of its paradigms.
 
-One-stage: a fine-tuned encoder reads ``past [SEP] current [SEP] future`` (:mod:`erc_lib.features.segments`); the first position goes
-through a fully connected layer, c_i^t. Two-stage (Appendix A.1): an utterance encoder, then a Transformer over the dialogue.
-Both are trained with a linear classifier on the training dialogues; the epoch is chosen on the corpus' own validation dialogues.
+One-stage: a fine-tuned encoder reads ``past [SEP] current [SEP] future`` (:mod:`erc_lib.features.segments`); the first position
+goes through a fully connected layer, c_i^t. Two-stage (Appendix A.1): an utterance encoder, then a Transformer over the
+dialogue. Both are trained with a linear classifier on the training dialogues; the epoch is chosen on the corpus' own validation
+dialogues.
 """
 
 from __future__ import annotations
@@ -28,18 +29,20 @@ from erc_lib.features.text import corpus_texts, encode_texts
 from erc_lib.features.tuning import ContextNetwork, Loop, UtteranceNetwork
 
 VERSION = "1"
+POOLING = {"one-stage": "first position, fully connected layer", "two-stage": "outputs of a Transformer over the dialogue"}
 SELECTION = "the epoch with the largest weighted F1 on the corpus' own validation dialogues; the earlier of equals"
 WARNING = (
-    "The encoder was fine-tuned on the train dialogues, so their features have memorised their labels: what is trained on these features "
-    "must be selected on the validation dialogues listed here, never on a validation set drawn again from train."
+    "The encoder was fine-tuned on the train dialogues, so their features have memorised their labels: what is trained on these "
+    "features must be selected on the validation dialogues listed here, never on a validation set drawn again from train."
 )
 
 
 class FinetuneConfig(BaseModel):
-    """Settings of the text stage. The paper gives the paradigms, the 256 dimensions and RoBERTa; the rest is this project's choice.
+    """Settings of the text stage. The paper gives the paradigms, the 256 dimensions and RoBERTa; the rest was chosen here.
 
-    ``batch_size`` counts utterances (one-stage, first stage), ``context_batch_size`` dialogues. ``tune_utterances=False`` leaves the
-    utterance encoder of the two-stage paradigm as it was published. ``max_length`` counts tokens, special ones included.
+    ``batch_size`` counts utterances (one-stage, first stage), ``context_batch_size`` dialogues. ``tune_utterances=False``
+    leaves the utterance encoder of the two-stage paradigm as it was published. ``max_length`` counts tokens, special ones
+    included.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -80,19 +83,23 @@ def finetune_corpus(
 
     Args:
         store: the default feature store if None. name: in the store; ``<paradigm>/<encoder>/seed<seed>`` if None.
-        overwrite: train again although features of that name are there. Otherwise those are returned if corpus and settings agree.
-        settings: of :class:`FinetuneConfig` (``paradigm``, ``seed``, ``epochs``, ``learning_rate``, ``batch_size``, ``max_length``, ...).
+        overwrite: train again although features of that name are there. Otherwise those are returned if corpus and settings
+        agree.
+        settings: of :class:`FinetuneConfig` (``paradigm``, ``seed``, ``epochs``, ``learning_rate``, ``batch_size``,
+        ``max_length``, ...).
     Returns:
-        The features. Their card lists the validation dialogues, weighted F1 of validation and test by epoch and the selection rule
-        (the test values are recorded; nothing is chosen by them).
+        The features. Their card lists the validation dialogues, weighted F1 of validation and test by epoch and the selection
+        rule (the test values are recorded; nothing is chosen by them).
     Raises:
-        DataError: no transcripts, no classes, an empty split, a NaN loss. ConfigError: a setting, or other features under that name.
+        DataError: no transcripts, no classes, an empty split, a NaN loss. ConfigError: a setting, or other features under that
+        name.
     """
     try:
         config = FinetuneConfig(**settings)
     except ValidationError as error:
         first = error.errors()[0]
-        raise ConfigError(f"fine-tuning setting {'.'.join(map(str, first['loc']))}: {first['msg']} (got {first['input']!r})") from None
+        setting = ".".join(map(str, first["loc"]))
+        raise ConfigError(f"fine-tuning setting {setting}: {first['msg']} (got {first['input']!r})") from None
     if config.features % config.context_heads and config.paradigm == "two-stage":
         raise ConfigError(f"features ({config.features}) must be a multiple of context_heads ({config.context_heads})")
     ids, texts = corpus_texts(corpus)
@@ -100,7 +107,7 @@ def finetune_corpus(
         if not corpus.split(split):
             raise DataError(f"corpus {corpus.name!r} has no {split} dialogues; the text stage needs all three splits")
         if any(d.labels.is_floating_point() for d in corpus.split(split)):
-            raise DataError(f"corpus {corpus.name!r} has no classes but dimensions as labels; the text stage is trained on classes")
+            raise DataError(f"corpus {corpus.name!r} has dimensions as labels; the text stage is trained on classes")
     store = store or FeatureStore()
     short = encoder if isinstance(encoder, str) else encoder.spec.name
     name = name or f"{config.paradigm}/{short}/seed{config.seed}"
@@ -129,7 +136,7 @@ def finetune_corpus(
         "libraries": {"transformers": importlib.metadata.version("transformers"), "torch": torch.__version__},
         "device": str(device),
         "paradigm": config.paradigm,
-        "pooling": "first position, fully connected layer" if config.paradigm == "one-stage" else "outputs of a Transformer over the dialogue",
+        "pooling": POOLING[config.paradigm],
         "sampling": f"at most {config.max_length} tokens; the current utterance is cut last",
         "units": "none",
         "empty": "an empty text is its speaker's name" if config.prefix_speakers else "an empty text is an empty segment",
@@ -149,16 +156,16 @@ def finetune_corpus(
 def _train(
     corpus: Corpus, encoder: TextEncoder, config: FinetuneConfig, device: torch.device, progress: bool
 ) -> tuple[np.ndarray, list[dict[str, Any]], str]:
-    """Features (N, F) in the order of :func:`corpus_texts`, what each stage's epochs gave, and the hash of the trained weights."""
+    """Features (N, F) in the order of :func:`corpus_texts`, what each stage's epochs gave, and the trained weights' hash."""
     # The caller's encoder stays as it was: its copy is trained.
     encoder = copy.copy(encoder)
     encoder.model = copy.deepcopy(encoder.model).to(device)
     dialogues = {s: corpus.split(s) for s in SPLITS}
     stages: list[dict[str, Any]] = []
-    context = config.paradigm == "one-stage"
+    context, prefix, limit = config.paradigm == "one-stage", config.prefix_speakers, config.max_length
     if context or config.tune_utterances:
         items = {
-            s: [q for d in ds for q in dialogue_inputs(encoder, d, config.max_length, context=context, prefix=config.prefix_speakers)]
+            s: [q for d in ds for q in dialogue_inputs(encoder, d, limit, context=context, prefix=prefix)]
             for s, ds in dialogues.items()
         }
         labels = {s: [label[None] for d in ds for label in d.labels] for s, ds in dialogues.items()}

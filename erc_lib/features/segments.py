@@ -8,14 +8,15 @@ from erc_lib.features.encoders import TextEncoder
 
 
 def speaker_names(dialogue: Dialogue) -> list[str]:
-    """The name of the speaker of each of the L utterances: the corpus' names where it has them, else "Speaker 0", "Speaker 1", ..."""
+    """The speaker's name for each of the L utterances: the corpus' names where it has them, else "Speaker 0", ..."""
     names = tuple(getattr(dialogue, "speaker_names", None) or ())
     numbers = dialogue.speakers.tolist()
     if not names:
         return [f"Speaker {n}" for n in numbers]
     if max(numbers) >= len(names):
         raise DataError(
-            f"dialogue {dialogue.id!r} has a speaker number {max(numbers)} but only {len(names)} speaker names; name them all or none"
+            f"dialogue {dialogue.id!r} has a speaker number {max(numbers)} but only {len(names)} speaker names; "
+            "name them all or none"
         )
     return [names[n] for n in numbers]
 
@@ -33,9 +34,10 @@ def utterance_pieces(encoder: TextEncoder, dialogue: Dialogue, *, prefix: bool =
 def three_segments(pieces: list[list[int]], position: int, max_length: int, *, cls: int, sep: int) -> list[int]:
     """``[CLS] past [SEP] current [SEP] future [SEP]`` in at most ``max_length`` tokens, for the utterance at ``position``.
 
-    All four special tokens always stand, so that an empty past or future is visible. The current utterance is kept whole and past and
-    future share what is left, half each (an odd token goes to the past); what one of them does not need the other gets. The past loses
-    its earliest tokens, the future its latest. Only a current utterance that alone exceeds the limit is cut, at its end.
+    All four special tokens always stand, so that an empty past or future is visible. The current utterance is kept whole and
+    past and future share what is left, half each (an odd token goes to the past); what one of them does not need the other
+    gets. The past loses its earliest tokens, the future its latest. Only a current utterance that alone exceeds the limit is
+    cut, at its end.
 
     Source: MultiEMO 3.3.1 gives the three segments and the speaker's name; how they are cut is open there and decided here.
     """

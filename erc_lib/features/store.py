@@ -1,8 +1,8 @@
 """The feature store: one array per (corpus, modality, name), joined to utterances by id, described by a JSON card.
 
-Layout: ``<root>/<corpus>/<modality>/<name>/card.json`` and ``features-<12 hex>.safetensors`` beside it (the array ``features`` (N, D),
-optionally ``fingerprints`` (N, 8), and the ids in the file's header). The card is written last and by one rename, and names the
-array's file and its sha256: what is interrupted leaves the earlier features or none, and what is damaged is noticed.
+Layout: ``<root>/<corpus>/<modality>/<name>/card.json`` and ``features-<12 hex>.safetensors`` beside it (the array ``features``
+(N, D), optionally ``fingerprints`` (N, 8), and the ids in the file's header). The card is written last and by one rename, and
+names the array's file and its sha256: what is interrupted leaves the earlier features or none, and what is damaged is noticed.
 """
 
 from __future__ import annotations
@@ -99,7 +99,8 @@ class FeatureStore:
         """Writes one entry whole or not at all, replacing an earlier one of that name.
 
         Args:
-            corpus: the corpus' name. ids: N utterance ids. array: (N, D), stored as float32. fingerprints: see :class:`StoredFeatures`.
+            corpus: the corpus' name. ids: N utterance ids. array: (N, D), stored as float32. fingerprints: see
+            :class:`StoredFeatures`.
             card: at least ``extractor``, ``version`` (of the extractor), ``units`` (what a number means) and ``empty`` (what an
                 utterance without content gets); where they apply ``encoder``, ``revision``, ``weights_sha256``, ``pooling``,
                 ``sampling``, ``paradigm``; anything else that JSON holds. Corpus, modality, name, dims, count, commit, time, file
@@ -110,7 +111,9 @@ class FeatureStore:
         where = f"{modality} features {name!r} of {corpus!r}"
         missing = [k for k in REQUIRED if card.get(k) in (None, "")]
         if missing:
-            raise DataError(f"the card of the {where} lacks {', '.join(missing)}; features without it cannot be used by anyone else")
+            raise DataError(
+                f"the card of the {where} lacks {', '.join(missing)}; features without it cannot be used by anyone else"
+            )
         x = np.ascontiguousarray(np.asarray(array.detach().cpu() if isinstance(array, torch.Tensor) else array), dtype=np.float32)
         ids = tuple(ids)
         _check(where, ids, x, fingerprints)
@@ -188,8 +191,8 @@ def attach(corpus: Corpus, modality: str, stored: StoredFeatures) -> Corpus:
     Ids in the store that the corpus lacks are passed over, so a part of a corpus can be joined to features of the whole.
 
     Raises:
-        DataError: the features contradict their card, repeat an id or hold NaN or infinity; an utterance of the corpus has none; or
-            an utterance had another text when its features were made (``fingerprints``).
+        DataError: the features contradict their card, repeat an id or hold NaN or infinity; an utterance of the corpus has
+            none; or an utterance had another text when its features were made (``fingerprints``).
     """
     name = stored.card.get("name", "without a name")
     where = f"{modality} features {name!r} of {stored.card.get('corpus', corpus.name)!r}"
@@ -210,8 +213,8 @@ def attach(corpus: Corpus, modality: str, stored: StoredFeatures) -> Corpus:
             other = (taken != text_fingerprints(d.texts)).any(axis=1)
             if other.any():
                 raise DataError(
-                    f"corpus {corpus.name!r}: utterance {d.ids[int(other.argmax())]!r} had another text when the {where} were made "
-                    "(another draw or version of the corpus); extract the features again from this corpus"
+                    f"corpus {corpus.name!r}: utterance {d.ids[int(other.argmax())]!r} had another text when the {where} were "
+                    "made (another draw or version of the corpus); extract the features again from this corpus"
                 )
     array = torch.from_numpy(np.array(stored.array, dtype=np.float32))
 
@@ -237,7 +240,8 @@ def _check(
     bad = ~np.isfinite(x).all(axis=1)
     if bad.any():
         raise DataError(
-            f"the {where} hold NaN or infinity at utterance {ids[int(bad.argmax())]!r} ({int(bad.sum())} rows in all); extract them again"
+            f"the {where} hold NaN or infinity at utterance {ids[int(bad.argmax())]!r} ({int(bad.sum())} rows in all); "
+            "extract them again"
         )
 
 
@@ -258,10 +262,13 @@ def _write(path: Path, content: bytes) -> None:
 @cache
 def _commit() -> str | None:
     """The git commit of this checkout when first asked, with ``+changes`` where it was changed; None outside a checkout."""
-    git = ["git", "-C", str(paths.REPOSITORY)]
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(paths.REPOSITORY), *words]
+        return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.strip()
+
     try:
-        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=20, check=True).stdout.strip()
-        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=20, check=True).stdout
+        head, changed = git("rev-parse", "HEAD"), git("status", "--porcelain", "-uno")
     except (OSError, subprocess.SubprocessError):
         return None
-    return head + ("+changes" if changed.strip() else "")
+    return head + ("+changes" if changed else "")

@@ -30,9 +30,10 @@ def encode_texts(
 ) -> np.ndarray:
     """float32 (N, D): one vector for each text, in their order.
 
-    Texts longer than ``max_tokens`` (the encoder's own limit if None; special tokens count) are cut at their end. An empty text is
-    encoded as the special tokens alone. Equal texts are encoded once; the rest goes through in order of length, in batches of at most
-    ``tokens_per_batch`` tokens with padding (a longer text alone), so the result depends on neither order nor company (to 1e-5).
+    Texts longer than ``max_tokens`` (the encoder's own limit if None; special tokens count) are cut at their end. An empty text
+    is encoded as the special tokens alone. Equal texts are encoded once; the rest goes through in order of length, in batches
+    of at most ``tokens_per_batch`` tokens with padding (a longer text alone), so the result depends on neither order nor
+    company (to 1e-5).
     """
     if tokens_per_batch < 1:
         raise ConfigError(f"tokens_per_batch must be at least 1, not {tokens_per_batch}")
@@ -87,7 +88,8 @@ def encode_corpus(
         if all(stored.card.get(k) == v for k, v in settings.items()) and _covers(stored, ids, fingerprints):
             return stored
         logging.getLogger(__name__).warning(
-            "the text features %r of %r in %s were made from other texts or settings; encoding again", name, corpus.name, store.root
+            "the text features %r of %r in %s were made from other texts or settings; encoding again",
+            name, corpus.name, store.root,
         )
     array = encode_texts(texts, encoder, tokens_per_batch=tokens_per_batch, max_tokens=limit, progress=progress)
     card = {
@@ -108,7 +110,9 @@ def corpus_texts(corpus: Corpus) -> tuple[list[str], list[str]]:
     dialogues = [d for split in SPLITS for d in corpus.split(split)]
     texts = [t for d in dialogues for t in d.texts]
     if not any(texts):
-        raise DataError(f"corpus {corpus.name!r} has no transcripts to encode; use features that were published for it, or add its texts")
+        raise DataError(
+            f"corpus {corpus.name!r} has no transcripts to encode; use features that were published for it, or add its texts"
+        )
     return [u for d in dialogues for u in d.ids], texts
 
 
@@ -116,7 +120,9 @@ def tokenise(encoder: TextEncoder, texts: Sequence[str], max_tokens: int | None 
     """Token ids of each text between its special tokens, cut at the end to ``max_tokens``, and how many texts were cut."""
     limit = encoder.spec.max_tokens if max_tokens is None else max_tokens
     if not 3 <= limit <= encoder.positions:
-        raise ConfigError(f"max_tokens must lie between 3 and the {encoder.positions} positions of {encoder.spec.name}, not {limit}")
+        raise ConfigError(
+            f"max_tokens must lie between 3 and the {encoder.positions} positions of {encoder.spec.name}, not {limit}"
+        )
     if not texts:
         return [], 0
     # verbose=False: the tokenizer would warn of lengths that are cut just below
@@ -125,7 +131,7 @@ def tokenise(encoder: TextEncoder, texts: Sequence[str], max_tokens: int | None 
 
 
 def token_batches(lengths: Sequence[int], tokens_per_batch: int) -> list[list[int]]:
-    """Indices in batches of similar length, longest first, each of at most ``tokens_per_batch`` tokens with padding (or one item)."""
+    """Indices in batches of similar length, longest first, each of at most ``tokens_per_batch`` padded tokens (or one item)."""
     found: list[list[int]] = []
     for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
         if found and (len(found[-1]) + 1) * lengths[found[-1][0]] <= tokens_per_batch:

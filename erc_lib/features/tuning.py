@@ -45,7 +45,7 @@ class UtteranceNetwork(nn.Module):
 class ContextNetwork(nn.Module):
     """Dialogues of utterance vectors, each (L, D) -> the Transformer's outputs (sum of L, F) and logits (sum of L, C).
 
-    Linear layer to F, sinusoidal positions (Vaswani et al., 2017), ``layers`` post-norm layers over the dialogue; padding is masked.
+    Linear layer to F, sinusoidal positions (Vaswani et al., 2017), ``layers`` post-norm layers; padding is masked.
     """
 
     def __init__(self, width: int, features: int, classes: int, dropout: float, layers: int, heads: int) -> None:
@@ -151,7 +151,7 @@ class Loop:
 
 
 def bucketed(lengths: Sequence[int], batch_size: int, pool: int = 50) -> list[list[int]]:
-    """A random epoch of batches: shuffled, then sorted by length within every ``pool`` batches' worth, cut, and the cuts shuffled."""
+    """A random epoch of batches: shuffled, sorted by length within every ``pool`` batches' worth, cut, and the cuts shuffled."""
     order = torch.randperm(len(lengths)).tolist()
     cuts = []
     for start in range(0, len(order), pool * batch_size):

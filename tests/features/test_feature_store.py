@@ -1,4 +1,5 @@
-"""The feature store: what goes in comes out, by id; what is damaged, incomplete or of another draw is refused with one clear line."""
+"""The feature store: what goes in comes out, by id; what is damaged, incomplete or of another draw is refused with one clear
+line."""
 
 from __future__ import annotations
 
@@ -107,7 +108,8 @@ def test_attach_refuses_bad_features(corpus, features, change, message):
 
 def test_attach_refuses_features_of_other_texts(corpus, features):
     ids, array = features
-    text = {u: t for split in ("train", "validation", "test") for d in corpus.split(split) for u, t in zip(d.ids, d.texts, strict=True)}
+    everyone = [d for split in ("train", "validation", "test") for d in corpus.split(split)]
+    text = {u: t for d in everyone for u, t in zip(d.ids, d.texts, strict=True)}
     prints = text_fingerprints([text[u] for u in ids])
     attach(corpus, "text", StoredFeatures(tuple(ids), array, {}, prints))
     redrawn = corpus.map(lambda d: replace(d, texts=("something else", *d.texts[1:])) if d.id == "validation/0" else d)

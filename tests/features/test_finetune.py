@@ -18,20 +18,24 @@ from erc_lib.features.segments import dialogue_inputs, speaker_names, three_segm
 from erc_lib.features.store import FeatureStore, attach
 from erc_lib.features.tuning import ContextNetwork, UtteranceNetwork, bucketed, sinusoids
 
-QUICK = {"epochs": 2, "learning_rate": 5e-3, "batch_size": 16, "max_length": 40, "features": 16, "progress": False, "context_epochs": 3}
+QUICK = {
+    "epochs": 2, "learning_rate": 5e-3, "batch_size": 16, "max_length": 40, "features": 16, "progress": False,
+    "context_epochs": 3,
+}
 SPLITS = ("train", "validation", "test")
 
 
 def talk(**changes) -> Dialogue:
     texts = ("happy sad.", "really?", "what you!", "no no no")
-    return Dialogue(**{"id": "d", "speakers": torch.tensor([0, 1, 0, 1]), "labels": torch.tensor([0, 1, 2, 0]), "texts": texts} | changes)
+    speakers, labels = torch.tensor([0, 1, 0, 1]), torch.tensor([0, 1, 2, 0])
+    return Dialogue(**{"id": "d", "speakers": speakers, "labels": labels, "texts": texts} | changes)
 
 
 def written(encoder, *args, **kwargs) -> list[str]:
     return [" ".join(encoder.tokenizer.convert_ids_to_tokens(s)) for s in dialogue_inputs(encoder, *args, **kwargs)]
 
 
-# --- the input -------------------------------------------------------------------------------------------------------------------
+# --- the input ---------------------------------------------------------------------------------------------------------
 
 
 def test_three_segments_as_written_by_hand(tiny):
@@ -51,7 +55,8 @@ def test_speakers_without_names_are_numbered(tiny):
 def test_without_prefix_and_without_context(tiny):
     encoder = load_encoder(tiny)
     assert written(encoder, talk(), 64, prefix=False)[1] == "[CLS] happy sad . [SEP] really ? [SEP] what you ! no no no [SEP]"
-    assert written(encoder, talk(), 64, context=False)[:2] == ["[CLS] speaker 0 : happy sad . [SEP]", "[CLS] speaker 1 : really ? [SEP]"]
+    alone = written(encoder, talk(), 64, context=False)
+    assert alone[:2] == ["[CLS] speaker 0 : happy sad . [SEP]", "[CLS] speaker 1 : really ? [SEP]"]
     assert written(encoder, talk(), 6, context=False)[0] == "[CLS] speaker 0 : happy [SEP]"
 
 
@@ -85,7 +90,7 @@ def test_the_input_knows_no_label(tiny):
     assert dialogue_inputs(encoder, talk(), 40) == dialogue_inputs(encoder, talk(labels=torch.tensor([2, 2, 0, 1])), 40)
 
 
-# --- the networks ----------------------------------------------------------------------------------------------------------------
+# --- the networks ------------------------------------------------------------------------------------------------------
 
 
 def test_utterance_network_is_a_layer_over_the_first_position(tiny):
@@ -98,7 +103,8 @@ def test_utterance_network_is_a_layer_over_the_first_position(tiny):
             first = encoder.model(input_ids=torch.tensor([s])).last_hidden_state[0, 0]
             by_hand = network.fc.weight @ first + network.fc.bias
             torch.testing.assert_close(c[i], by_hand, atol=1e-5, rtol=0)
-            torch.testing.assert_close(logits[i], network.classifier.weight @ by_hand + network.classifier.bias, atol=1e-5, rtol=0)
+            scores = network.classifier.weight @ by_hand + network.classifier.bias
+            torch.testing.assert_close(logits[i], scores, atol=1e-5, rtol=0)
 
 
 def test_context_network_ignores_padding_and_knows_order():
@@ -114,7 +120,7 @@ def test_context_network_ignores_padding_and_knows_order():
 def test_sinusoids_by_hand():
     got = sinusoids(3, 4)
     assert got.shape == (3, 4)
-    expected = [[0, 1, 0, 1], [np.sin(1), np.cos(1), np.sin(0.01), np.cos(0.01)], [np.sin(2), np.cos(2), np.sin(0.02), np.cos(0.02)]]
+    expected = [[np.sin(p), np.cos(p), np.sin(p / 100), np.cos(p / 100)] for p in range(3)]
     np.testing.assert_allclose(got.numpy(), expected, atol=1e-6)
 
 
@@ -128,7 +134,7 @@ def test_bucketed_visits_each_once_with_little_padding():
     assert bucketed(lengths, 16) != plan
 
 
-# --- training --------------------------------------------------------------------------------------------------------------------
+# --- training ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -157,7 +163,8 @@ def test_both_paradigms_learn_and_say_what_they_did(tiny, corpus, store, setting
         scores = [row["validation_weighted_f1"] for row in stage["history"]]
         assert stage["best_epoch"] == 1 + scores.index(max(scores))
         assert all(0 <= row["test_weighted_f1"] <= 1 for row in stage["history"])
-    assert card["validation_weighted_f1"] == max(r["validation_weighted_f1"] for r in card["stages"][-1]["history"]) > 0.8  # chance 0.33
+    last = [row["validation_weighted_f1"] for row in card["stages"][-1]["history"]]
+    assert card["validation_weighted_f1"] == max(last) > 0.8  # chance: a third
     assert card["test_weighted_f1"] > 0.8
 
 

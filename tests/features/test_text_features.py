@@ -99,7 +99,8 @@ def test_a_corpus_is_encoded_once_and_joined(tiny, corpus, tmp_path, monkeypatch
         for t, row in zip(d.texts, d.features["text"], strict=True):
             np.testing.assert_allclose(row, naive(encoder, t), atol=1e-5)
     card = stored.card
-    assert (card["name"], card["encoder"], card["revision"], card["dims"], card["max_tokens"]) == ("tiny", "local/tiny", "local", 16, 64)
+    assert (card["name"], card["encoder"], card["revision"]) == ("tiny", "local/tiny", "local")
+    assert (card["dims"], card["max_tokens"]) == (16, 64)
     assert "mean" in card["pooling"] and "0 of" in card["sampling"] and card["empty_texts"] == 0
     weights = encoder.folder / "model.safetensors"
     assert card["weights_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
