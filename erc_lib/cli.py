@@ -177,7 +177,7 @@ def _train_options(parser: Parser) -> None:
         help="stored feature sets, such as text=all-MiniLM-L6-v2; else the corpus' own",
     )
     parser.add_argument("--standardise", action="store_true", help="z-score the features by the training split")
-    parser.add_argument("--validation-fraction", type=float, metavar="F", help="draw a validation set of this share anew (optimistic)")
+    parser.add_argument("--validation-fraction", type=float, metavar="F", help="draw a validation set anew (optimistic)")
     parser.add_argument("--preset", default="meld", help="which settings of the model to start from")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--selection", default="validation", help="the split that chooses the epoch")
@@ -252,7 +252,7 @@ def _reproduce_options(parser: Parser) -> None:
     )
     parser.add_argument(
         "-p", dest="parameters", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
-        help="a parameter of the notebooks, its value as YAML; may be given several times",
+        help="a parameter of the notebooks, its value as YAML, a path as seen from their folder; may be given several times",
     )  # fmt: skip
     parser.set_defaults(call=reproduce)
 

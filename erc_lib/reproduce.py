@@ -168,7 +168,7 @@ def clean(book: dict[str, Any], source: Path, parameters: Mapping[str, Any]) -> 
     """An executed notebook without this machine's paths and clock, and with where it comes from.
 
     papermill's and nbclient's records of paths and times go. ``metadata.erc`` says the source, its SHA-256, the parameters and
-    the commit. Paths below the repository, the environment and the home folder that stand in outputs or in an injected parameter are
+    the commit. Paths below the repository, the environment and the home folder in outputs or in an injected parameter are
     written relative, ``<environment>/...`` and ``~/...``, so that the executed notebook is the same on every machine.
     """
     code = code_state()

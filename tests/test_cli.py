@@ -9,7 +9,8 @@ import pytest
 from erc_lib.cli import build_parser, main
 from erc_lib.errors import ConfigError
 
-TINY = ["--corpus", "simulated-meld"] + [x for n in ("train=6", "validation=3", "test=3") for x in ("--set", f"corpus_options.{n}")]
+SIZES = ("train=6", "validation=3", "test=3")
+TINY = ["--corpus", "simulated-meld"] + [x for size in SIZES for x in ("--set", f"corpus_options.{size}")]
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +53,7 @@ def erc(*arguments: str) -> int:
         (["features", "text", "--corpus", "melt"], "did you mean 'meld'"),
         (["features", "text", "--corpus", "simulated-meld", "--paradigm", "one_stage"], "did you mean 'one-stage'"),
         (["features", "text", "--corpus", "simulated-meld", "--epochs", "2"], "epochs is a setting of the fine-tuning"),
-        (["features", "text", "--corpus", "simulated-meld", "--encoder", "all-MiniLM-L6-v3", "--set", "corpus_options.train=2"], "all-MiniLM-L6-v2"),
+        (["features", "text", "--corpus", "simulated-meld", "--encoder", "all-MiniLM-L6-v3"], "all-MiniLM-L6-v2"),
         (["study", "plan", "nowhere.yaml"], "nowhere.yaml"),
         (["reproduce", "--profile", "quik"], "did you mean 'quick'"),
         (["reproduce", "--notebooks", "nowhere"], "nowhere"),
@@ -88,12 +89,14 @@ def test_train_takes_every_field_of_a_specification(capsys, tmp_path):
         if field not in ("model", "training", "corpus_options"):  # these are --set's
             assert f"--{field.replace('_', '-')}" in actions, field
     store = tmp_path / "store"
-    arguments = ["train", "--paper", "bc_lstm", *TINY, "--modalities", "audio,text", "--seed", "3", "--name", "a label", "--standardise"]
-    arguments += ["--set", "training.epochs=1", "--set", "model.dropout=0.1", "--set", "training.learning_rate=1e-3"]
+    arguments = ["train", "--paper", "bc_lstm", *TINY, "--modalities", "audio,text", "--seed", "3", "--name", "a label"]
+    arguments += ["--standardise", "--set", "training.epochs=1", "--set", "model.dropout=0.1"]
+    arguments += ["--set", "training.learning_rate=1e-3"]
     assert erc(*arguments, "--store", str(store), "--device", "cpu") == 0
+    options = {"train": 6, "validation": 3, "test": 3}
     spec = RunSpec(
-        paper="bc_lstm", corpus="simulated-meld", corpus_options={"train": 6, "validation": 3, "test": 3}, modalities=["text", "audio"],
-        seed=3, standardise=True, model={"dropout": 0.1}, training={"epochs": 1, "learning_rate": 1e-3},
+        paper="bc_lstm", corpus="simulated-meld", corpus_options=options, modalities=["text", "audio"], seed=3,
+        standardise=True, model={"dropout": 0.1}, training={"epochs": 1, "learning_rate": 1e-3},
     )  # fmt: skip
     run = RunStore(store).load(spec)
     assert run.spec.name == "a label"

@@ -41,13 +41,15 @@ def executed(tmp_path_factory):
     root = tmp_path_factory.mktemp("reproduce")
     source, output = root / "notebooks", root / "chapters"
     write(source, "00_good.ipynb", GOOD, parameters="seeds = 1\nprofile: str = 'quick'  # or full\ndevice = 'cpu'", kernel=False)
-    write(source, "10_fails.ipynb", "x = 1", "raise RuntimeError('no such\\nluck')", "print('never')", parameters="profile = 'quick'")
+    fails = ("x = 1", "raise RuntimeError('no such\\nluck')", "print('never')")
+    write(source, "10_fails.ipynb", *fails, parameters="profile = 'quick'")
     write(source, "20_killed.ipynb", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     write(source, "30_bare.ipynb", "print(6 * 7)")
     output.mkdir()
     (output / "10_fails.ipynb").write_text("the last whole one")
     lines = []
-    done = reproduce(find_notebooks(source), output, parameters={"seeds": [1, 2]}, defaults={"profile": "full"}, report=lines.append)
+    given, defaults = {"seeds": [1, 2]}, {"profile": "full"}
+    done = reproduce(find_notebooks(source), output, parameters=given, defaults=defaults, report=lines.append)
     return source, output, {e.notebook: e for e in done}, lines
 
 
@@ -92,8 +94,8 @@ def test_a_timed_out_notebook_is_stopped_with_its_kernel(tmp_path):
     cells = [f"import os, time; open({str(pid)!r}, 'w').write(str(os.getpid()))", "time.sleep(1)", "time.sleep(600)"]
     source = write(tmp_path / "notebooks", "slow.ipynb", *cells)
     began = time.monotonic()
-    (done,) = reproduce([source], tmp_path / "chapters", timeout=20, report=lambda line: None)
-    assert "timed out" in done.error and "20 s" in done.error and time.monotonic() - began < 120
+    (done,) = reproduce([source], tmp_path / "chapters", timeout=8, report=lambda line: None)
+    assert "timed out" in done.error and "8 s" in done.error and time.monotonic() - began < 120
     assert list((tmp_path / "chapters").iterdir()) == []
     if pid.exists():  # on a very busy machine the kernel may not have come to its first cell
         for _ in range(100):
@@ -129,7 +131,8 @@ def test_files_that_are_no_notebooks(tmp_path):
 
 
 def test_the_command(tmp_path, capsys):
-    write(tmp_path / "notebooks", "a.ipynb", "assert seeds == [0, 1e-4] and profile == 'full'", parameters="seeds = 1\nprofile = 'quick'")
+    cell = "assert seeds == [0, 1e-4] and profile == 'full'"
+    write(tmp_path / "notebooks", "a.ipynb", cell, parameters="seeds = 1\nprofile = 'quick'")
     common = ["reproduce", "--notebooks", str(tmp_path / "notebooks"), "--output", str(tmp_path / "chapters")]
     assert main([*common, "-p", "sed", "1"]) == 2 and "did you mean 'seeds'" in capsys.readouterr().err
     assert main([*common, "--profile", "full", "-p", "seeds", "[0, 1e-4]"]) == 0
@@ -144,7 +147,8 @@ def test_the_command(tmp_path, capsys):
 def test_paths_are_written_relative_but_longer_names_are_kept(tmp_path):
     root, home = str(REPOSITORY), str(Path.home())
     texts = [f"{root}/book/x.py", f"File {sys.prefix}/lib/y.py", f"{root}", f"{home}/z", f"{root}-copy/x", "no path"]
-    book = {"metadata": {"papermill": {}}, "cells": [{"cell_type": "code", "metadata": {}, "source": root, "outputs": [{"text": texts}]}]}
+    author = {"cell_type": "code", "metadata": {}, "source": root, "outputs": [{"text": texts}]}
+    book = {"metadata": {"papermill": {}}, "cells": [author]}
     source = tmp_path / "n.ipynb"
     source.write_text("{}")
     cell = clean(book, source, {"store": f"{root}/book/results"})["cells"][0]

@@ -34,8 +34,8 @@ class RunSpec(BaseModel):
         modalities: those the model sees, kept in the order text, audio, visual.
         features: modality -> name of a stored feature set; a modality not named here uses the corpus' own features.
         standardise: z-score every feature dimension with the mean and deviation of the training split.
-        validation_fraction: None keeps the corpus' own validation set; a fraction draws one anew, by seed, from training and validation
-            dialogues together (MultiEMO's released code: 0.05), which is optimistic where an encoder was tuned on them.
+        validation_fraction: None keeps the corpus' own validation set; a fraction draws one anew, by seed, from training
+            and validation dialogues together (MultiEMO's released code: 0.05), which is optimistic where an encoder was tuned on them.
         preset: which constructor of the model's ``Config`` to start from (``Config.meld``, ``Config.iemocap``).
         seed: of the initial weights, of dropout and of the order of the training dialogues.
         selection: the split whose weighted F1 chooses the epoch; only ``"validation"`` exists.

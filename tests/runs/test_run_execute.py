@@ -47,7 +47,8 @@ def test_a_run_holds_what_the_contract_says(store, make, tmp_path):
     assert set(environment["commit"] or "0") <= set("0123456789abcdef") and environment["dirty"] in (True, False, None)
     assert environment["corpus"]["utterances"]["test"] == sum(map(len, corpus.test)) and environment["corpus"]["provenance"]
     assert str(Path.home()) not in json.dumps(environment) and str(tmp_path) not in json.dumps(environment)
-    assert run.settings["training"]["epochs"] == 3 and run.settings["model"]["dims"] == {m: corpus.dims[m] for m in ("text", "audio")}
+    assert run.settings["training"]["epochs"] == 3
+    assert run.settings["model"]["dims"] == {m: corpus.dims[m] for m in ("text", "audio")}
     assert not store.partial.exists()
 
     model = load_model(run)
@@ -95,7 +96,8 @@ def test_an_interrupted_run_goes_on_bit_for_bit(store, make, tiny, tmp_path):
         return make(model={"log": str(tmp_path / log), "kills": kills, "kill_at": 2 * 4 + 1}, training={"epochs": 4})
 
     interrupted = spec("log", 1)
-    command = [sys.executable, "-c", KILLED.format(here=str(tiny.parent)), json.dumps(interrupted.model_dump(mode="json")), str(store.root)]
+    program, fields = KILLED.format(here=str(tiny.parent)), json.dumps(interrupted.model_dump(mode="json"))
+    command = [sys.executable, "-c", program, fields, str(store.root)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == -9, done.stderr
     assert not store.has(interrupted) and store.digests() == [] and store.frame().empty
@@ -171,7 +173,8 @@ def test_stored_features_reach_the_model(store, make, tmp_path, monkeypatch):
     run = run_one(spec, store)
     assert run.settings["model"]["dims"] == {"text": 5}
     features = run.environment["corpus"]["provenance"]["features"]
-    assert features == {"text": {"name": "ones", "card": stored.card_hash, "sha256": sha256(next((tmp_path / "data").rglob("*.safetensors")))}}
+    file = next((tmp_path / "data").rglob("*.safetensors"))
+    assert features == {"text": {"name": "ones", "card": stored.card_hash, "sha256": sha256(file)}}
     with pytest.raises(DataError, match="'twos'.*ones"):
         run_one(make(features={"text": "twos"}), store)
 

@@ -41,7 +41,7 @@ def test_no_scheduler_there(store, make, monkeypatch):
 
 
 def test_killed_workers_and_failing_runs(store, make, tiny, tmp_path):
-    """One pool of workers: a run that kills its worker once is done again and goes on; twice, it is reported; the others finish."""
+    """A run that kills its worker once is done again and goes on; one that does so twice is reported; the others finish."""
 
     def killer(name: str, kills: int):
         return make(name=name, model={"log": str(tmp_path / name), "kills": kills, "kill_at": 5})

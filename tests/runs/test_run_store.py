@@ -21,7 +21,8 @@ def fake(store: RunStore, spec, f1: float = 0.5):
     })  # fmt: skip
     scores = {"weighted_f1": f1, "accuracy": 0.5, "macro_f1": 0.4, "f1": [0.0, 0.5]}
     return store.write(
-        spec, settings={"model": {"width": 8}, "training": {"epochs": 1}}, environment={"seconds": 3.0, "best_epoch": 1, "device": "cpu"},
+        spec, settings={"model": {"width": 8}, "training": {"epochs": 1}},
+        environment={"seconds": 3.0, "best_epoch": 1, "device": "cpu"},
         history=pd.DataFrame({"epoch": [1], "lr": [0.1]}), predictions=predictions,
         metrics={"validation": scores, "test": scores, "test_best_epoch": {"weighted_f1": float("nan")}},
     )  # fmt: skip
@@ -31,7 +32,8 @@ def test_a_run_is_read_as_it_was_written(store, make):
     spec = make(modalities=["text", "audio"], name="a label")
     assert not store.has(spec)
     run = fake(store, spec)
-    assert run.directory == store.root / spec.digest and sorted(p.name for p in run.directory.iterdir()) == sorted([*FILES, "environment.json"])
+    assert run.directory == store.root / spec.digest
+    assert {p.name for p in run.directory.iterdir()} == {*FILES, "environment.json"}
     assert store.has(spec) and store.has(spec.digest)
     again = store.load(spec.digest)
     assert again.spec == spec and again.settings["model"] == {"width": 8}
@@ -115,9 +117,11 @@ def test_an_empty_store_is_an_empty_frame(tmp_path):
 
 def test_a_failed_write_leaves_nothing(store, make):
     with pytest.raises(DataError, match="'dialogue'"):
-        store.write(make(), settings={}, environment={}, history=pd.DataFrame(), predictions=pd.DataFrame({"split": []}), metrics={})
-    with pytest.raises(AttributeError):
-        store.write(make(), settings={}, environment={}, history=None, predictions=fake(store, make(seed=1)).predictions, metrics={})
+        wrong = pd.DataFrame({"split": []})
+        store.write(make(), settings={}, environment={}, history=pd.DataFrame(), predictions=wrong, metrics={})
+    right = fake(store, make(seed=1)).predictions
+    with pytest.raises(AttributeError):  # half-way: the specification has been written by then
+        store.write(make(), settings={}, environment={}, history=None, predictions=right, metrics={})
     assert not store.has(make()) and list(store.partial.iterdir()) == []
 
 
