@@ -149,8 +149,8 @@ def _code_likelihoods(config: SimulationConfig, dialogue: Dialogue, name: str) -
     x = dialogue.features[name].double().numpy()
     if x.shape[1] != emission.dim:
         raise DataError(
-            f"dialogue {dialogue.id!r}: its {name} features are {x.shape[1]} wide, the simulator's {emission.dim}: they are not the "
-            "simulated ones, so their likelihood is unknown. Use the corpus of simulate(), or for encoded sentences "
+            f"dialogue {dialogue.id!r}: its {name} features are {x.shape[1]} wide, the simulator's {emission.dim}: they are not "
+            "the simulated ones, so their likelihood is unknown. Use the corpus of simulate(), or for encoded sentences "
             'modalities=("sentence",)'
         )
     z = x @ config.rotation(name)[:, :codes]

@@ -1,6 +1,8 @@
-"""The posterior of a simulated dialogue by enumeration: every emotion sequence times every code sequence, with the dialogue's vectors
-as one Gaussian in the full, rotated space (timbre included, as the covariance between turns of one speaker). Slow, and read off the
-description of the generative model rather than off its code."""
+"""The posterior of a simulated dialogue by enumeration: every emotion sequence times every code sequence.
+
+The dialogue's vectors are one Gaussian in the full, rotated space (timbre included, as the covariance between turns of one
+speaker). Slow, and read off the description of the generative model rather than off its code.
+"""
 
 from __future__ import annotations
 
@@ -95,7 +97,7 @@ def code_sequence_likelihood(config, modality, speakers, x, cues):
 
 
 def enumerate_alone(config, dialogues):
-    """[(L, C)] for dialogues given as (speakers, vectors): one utterance's vectors alone, of a turn drawn at random from all of them."""
+    """[(L, C)] for dialogues given as (speakers, vectors): from one utterance's vectors, a turn drawn at random from all."""
     C = len(config.label_names)
     pairs = {}  # (emotion, previous emotion or None) -> probability
     for speakers, _ in dialogues:
@@ -107,7 +109,8 @@ def enumerate_alone(config, dialogues):
     for speakers, vectors in dialogues:
         p = np.zeros((len(speakers), C))
         for t in range(len(speakers)):
-            likelihoods = {m: code_sequence_likelihood(config, m, speakers[t : t + 1], x[t : t + 1], None) for m, x in vectors.items()}
+            likelihoods = {m: code_sequence_likelihood(config, m, speakers[t : t + 1], x[t : t + 1], None)
+                           for m, x in vectors.items()}
             for (e, own), prior in pairs.items():
                 p[t, e] += prior * np.prod([code_distribution(config, m, e, own) @ f for m, f in likelihoods.items()])
         out.append(p / p.sum(axis=1, keepdims=True))
