@@ -26,13 +26,13 @@ VALIDATION_SHARE = 0.1
 VERSION = 1
 
 
-def load(*, seed: int = 0, standardise: bool = False) -> Corpus:
+def load(*, seed: int = 0) -> Corpus:
     """MOSI's 2,199 utterances in 93 videos: text (100), audio (73) and visual (100) features, transcripts and labels.
 
     Args:
         seed: draws the validation set, a tenth of the 62 training videos (6 of them); the published split has none.
-        standardise: each feature column minus its mean over its standard deviation, both over the training utterances that
-            remain; False leaves the features as published, whose columns range from below 1 to some hundreds.
+
+    The features are as published, their columns range from below 1 to some hundreds: see :func:`erc_lib.data.transform.standardise`.
     """
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         raise ConfigError(f"seed must be a whole number of at least 0, not {seed!r}")
@@ -41,9 +41,8 @@ def load(*, seed: int = 0, standardise: bool = False) -> Corpus:
     table = converted.utterances.copy()
     held_out = validation_videos(table.loc[table["split"] == "train", "dialogue"].unique(), seed)
     table.loc[table["dialogue"].isin(held_out), "split"] = "validation"
-    provenance |= {"validation_videos": held_out, "seed": seed, "standardised": standardise}
-    corpus = to_corpus("mosi", Converted(table, converted.features), LABEL_NAMES, provenance)
-    return _standardised(corpus) if standardise else corpus
+    provenance |= {"validation_videos": held_out, "seed": seed}
+    return to_corpus("mosi", Converted(table, converted.features), LABEL_NAMES, provenance)
 
 
 def validation_videos(videos: np.ndarray, seed: int) -> list[str]:
@@ -138,18 +137,3 @@ def _check_same(folder: Path, split: str, x: np.ndarray, rows: np.ndarray) -> No
             f"{folder / f'text_{split}0.csv'}, row {row_number(int(wrong.argmax()), False)}: other text features than on that "
             f"row of text_{split}.csv, so rows and utterances do not belong together; {REMEDY}"
         )
-
-
-def _standardised(corpus: Corpus) -> Corpus:
-    moments = {}
-    for modality in DIMS:
-        x = torch.cat([d.features[modality] for d in corpus.train]).double()
-        std = x.std(dim=0, correction=0)
-        moments[modality] = x.mean(dim=0), torch.where(std > 1e-12, std, 1.0)  # a constant column becomes zero
-
-    def change(dialogue: Dialogue) -> Dialogue:
-        for modality, (mean, std) in moments.items():
-            dialogue = dialogue.with_features(modality, ((dialogue.features[modality] - mean) / std).float())
-        return dialogue
-
-    return corpus.map(change)

@@ -25,7 +25,7 @@ def load_corpus(name: str, **options: Any) -> Corpus:
     Args:
         name: ``"meld"``, ``"iemocap"``, ``"mosi"`` (public data, fetched on first use), ``"simulated-meld"`` or
             ``"simulated-iemocap"``.
-        options: of ``"mosi"``: ``seed`` (its validation set), ``standardise``; of the simulated: counts of dialogues ``train``,
+        options: of ``"mosi"``: ``seed`` (its validation set); of the simulated: counts of dialogues ``train``,
             ``validation``, ``test``, the ``seed``, and any field of ``SimulationConfig``.
 
     Raises:
