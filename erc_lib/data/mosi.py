@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
 from erc_lib.data.conversation import Corpus, Dialogue
 from erc_lib.data.convert import COLUMNS, Converted, check_counts, convert, to_corpus
