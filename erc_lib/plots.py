@@ -60,7 +60,9 @@ def confusion_heatmap(
 
 
 def training_curves(histories: Mapping[str, pd.DataFrame], *, terms: Sequence[str] = (), chosen: Mapping[str, int] | None = None) -> Figure:
-    """Loss terms (left) and validation weighted F1 (right) over epochs, one line per history; the selected epoch has a dot.
+    """Loss terms (left) and validation weighted F1 (right) over epochs, one line per history; the selected epoch has a mark.
+
+    Colours tell terms apart at the left, or the histories where there is a single term.
 
     Args:
         histories: label -> a run's history.
@@ -74,13 +76,16 @@ def training_curves(histories: Mapping[str, pd.DataFrame], *, terms: Sequence[st
     first = next(iter(histories.values()))
     for number, term in enumerate(terms):
         if f"train_{term}" not in first:
-            raise ConfigError(f"training_curves: the history has no term {term!r}; there are {', '.join(c[6:] for c in first if c.startswith('train_'))}")
-        for h in histories.values():
-            left.plot(h["epoch"], h[f"train_{term}"], color=PALETTE[number], lw=1.2)
-            left.plot(h["epoch"], h[f"val_{term}"], color=PALETTE[number], lw=1.2, ls="--")
-        left.plot([], [], color=PALETTE[number], label=term.replace("_", " "))
-    left.plot([], [], color="0.4", ls="--", label="validation")
-    left.set(xlabel="epoch", ylabel="loss per utterance (weighted term)")
+            known = ", ".join(c[6:] for c in first if c.startswith("train_"))
+            raise ConfigError(f"training_curves: the history has no term {term!r}; there are {known}")
+        for which, h in enumerate(histories.values()):
+            color = PALETTE[(which if len(terms) == 1 else number) % 10]
+            left.plot(h["epoch"], h[f"train_{term}"], color=color, lw=1.2)
+            left.plot(h["epoch"], h[f"val_{term}"], color=color, lw=1.2, ls="--")
+        if len(terms) > 1:
+            left.plot([], [], color=PALETTE[number], label=term.replace("_", " "))
+    left.plot([], [], color="0.4", label="training"), left.plot([], [], color="0.4", ls="--", label="validation")
+    left.set(xlabel="epoch", ylabel="loss per utterance" if len(terms) > 1 else f"{terms[0].replace('_', ' ')} per utterance")
     left.legend(fontsize=8)
     for number, (label, h) in enumerate(histories.items()):
         right.plot(h["epoch"], 100 * h["val_weighted_f1"], color=PALETTE[number % 10], label=label, lw=1.2)
@@ -174,14 +179,14 @@ def feature_heatmaps(vectors: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
         len(vectors), len(columns), figsize=(WIDTH, 0.35 + 1.55 * len(vectors)), squeeze=False, layout="constrained"
     )  # fmt: skip
     image = None
+    for ax, stage in zip(axes[0], columns, strict=True):
+        ax.set_title(stage, fontsize=9)
     for row, (name, stages) in zip(axes, vectors.items(), strict=True):
         for ax, stage in zip(row, columns, strict=True):
             ax.set(xticks=[], yticks=[])
             ax.grid(False)
-            if row is axes[0]:
-                ax.set_title(stage, fontsize=9)
             if stage not in stages:
-                ax.axis("off")
+                ax.spines[:].set_visible(False)
                 continue
             image = ax.imshow(folded(stages[stage]), cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto", interpolation="nearest")
         row[0].set_ylabel(name)
@@ -203,6 +208,6 @@ def folded(vector: np.ndarray) -> np.ndarray:
 def attention_heatmap(weights: np.ndarray, *, query: str, key: str, title: str = "", ax: Axes | None = None, colorbar: bool = True) -> Axes:
     """Attention weights (L, S): row = the turn that asks, column = the turn that answers; rows sum to 1."""
     ax = ax or plt.subplots(figsize=(0.55 * WIDTH, 0.5 * WIDTH), layout="constrained")[1]
-    sns.heatmap(np.asarray(weights), cmap="viridis", vmin=0, square=True, cbar=colorbar, cbar_kws={"label": "weight", "shrink": 0.7}, ax=ax)
+    sns.heatmap(np.asarray(weights), cmap="viridis", vmin=0, square=True, cbar=colorbar, cbar_kws={"label": "weight", "shrink": 0.7}, xticklabels=4, yticklabels=4, ax=ax)
     ax.set(xlabel=f"turn ({key} keys)", ylabel=f"turn ({query} queries)", title=title)
     return ax
