@@ -1,6 +1,6 @@
 """How long the training part of a MultiEMO epoch takes at the real sizes, where the time goes, and the floor under it.
 
-    python benchmarks/multiemo_epoch.py [--repeats 3] [--threads 2] [--json FILE]
+    python benchmarks/multiemo_epoch.py [--repeats 3] [--threads 2] [--dropout 0 0.1] [--json FILE]
 
 Sizes: MELD 11,098 turns in batches of 100 dialogues, IEMOCAP 5,504 turns in batches of 64; 6 layers, 256-d, three modalities of
 random features (768, 512, 1000 wide), lengths drawn like the corpora's. The floor is the time of the matrix products that the epoch cannot avoid (forward and
@@ -10,12 +10,16 @@ backward, unpadded), at the rate this machine is measured to give, in the same r
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+import os
+import platform
 import resource
 import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import torch
 
@@ -86,11 +90,11 @@ def epoch(model: MultiEMO, optimizer: torch.optim.Optimizer, data: list[Dialogue
     return time.perf_counter() - start
 
 
-def measure(corpus: str, repeats: int) -> dict:
+def measure(corpus: str, repeats: int, dropout: float) -> dict:
     data = dialogues(corpus)
     assert sum(map(len, data)) == SIZES[corpus][0]
     preset = MultiEMOConfig.meld if corpus == "meld" else MultiEMOConfig.iemocap
-    config = preset(dims=DIMS)
+    config = preset(dims=DIMS, dropout=dropout)
     torch.manual_seed(0)
     model = MultiEMO(config).train()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, betas=(0.9, 0.99), weight_decay=2e-5, fused=True)
@@ -106,7 +110,7 @@ def measure(corpus: str, repeats: int) -> dict:
     floor = sum(work.values()) / statistics.median(rates)
     median = statistics.median(seconds)
     result = {
-        "corpus": corpus, "turns": SIZES[corpus][0], "seconds": round(median, 2), "all": [round(s, 2) for s in seconds],
+        "corpus": corpus, "dropout": dropout, "turns": SIZES[corpus][0], "threads": torch.get_num_threads(), "seconds": round(median, 2), "all": [round(s, 2) for s in seconds],
         "rate_gflops": round(statistics.median(rates) / 1e9), "work_tflop": round(sum(work.values()) / 1e12, 3), "floor_seconds": round(floor, 2),
         "share_of_floor_rate": round(floor / median, 3), "floor_by_part": {p: round(w / sum(work.values()), 3) for p, w in work.items()},
         "shares": shares(model, optimizer, data, config),
@@ -145,25 +149,35 @@ def shares(model: MultiEMO, optimizer: torch.optim.Optimizer, data: list[Dialogu
     return {name: round(t / total, 3) for name, t in spent.items()}
 
 
+def cpu_name() -> str:
+    """The processor as the kernel names it."""
+    try:
+        return next(line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--dropout", type=float, nargs="+", default=[0.0, 0.1], help="0: as the released scripts; 0.1: as the paper")
     parser.add_argument("--json", help="write the figures here too")
     parser.add_argument("--only", choices=list(SIZES), help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.only:  # one corpus per process, so that its peak memory is its own
-        print(json.dumps(measure(options.only, options.repeats)))
+        print(json.dumps(measure(options.only, options.repeats, options.dropout[0])))
         return
     results = []
-    for corpus in SIZES:
-        command = [sys.executable, __file__, "--only", corpus, "--repeats", str(options.repeats), "--threads", str(options.threads)]
+    for corpus, dropout in itertools.product(SIZES, options.dropout):
+        command = [sys.executable, __file__, "--only", corpus, "--dropout", str(dropout), "--repeats", str(options.repeats), "--threads", str(options.threads)]
         results.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
         print(json.dumps(results[-1], indent=2))
     if options.json:
-        with open(options.json, "w") as file:
-            json.dump(results, file, indent=2)
+        machine = {"cpu": cpu_name(), "cores": os.cpu_count(), "torch": torch.__version__, "python": platform.python_version()}
+        Path(options.json).parent.mkdir(parents=True, exist_ok=True)
+        Path(options.json).write_text(json.dumps({"machine": machine, "results": results}, indent=2) + "\n")
 
 
 if __name__ == "__main__":
