@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from erc_lib.errors import ConfigError, DataError
-from erc_lib.evaluation import bootstrap_interval, mean_and_spread, paired_bootstrap
+from erc_lib.evaluation import bootstrap_interval, classification_metrics, mean_and_spread, paired_bootstrap
 from erc_lib.papers import published_results
 
 PENDING = "not run yet"
@@ -120,7 +120,7 @@ def published_beside_ours(
     dataset: str,
     runs: Sequence[Any],
     *,
-    ours: Mapping[str, str],
+    ours: Mapping[str, str | Sequence[str]],
     label_names: Sequence[str],
     paper: str = "multiemo",
     average: str = "Weighted-F1",
@@ -131,7 +131,7 @@ def published_beside_ours(
 
     Args:
         runs: finished runs of one corpus and one set of features, several seeds of each model.
-        ours: published row -> the model name of our runs.
+        ours: published row -> the model name of our runs, or several names.
         label_names: our classes, in the order of the published class columns.
         comparable: (why ours cannot be compared, what would close it), of :func:`comparability`.
         notes: published row -> why there is no row of ours.
@@ -154,19 +154,19 @@ def published_beside_ours(
         values = published[published["row"] == name].set_index("column")["value"]
         note = (notes or {}).get(name, "")
         rows.append({"model": name, "source": "published", **{c: values.get(c, float("nan")) for c in columns}, "what would close it": note})
-        if name not in ours:
-            continue
-        group = frame[frame["model"] == ours[name]]
-        if not len(group):
-            rows.append({"model": ours[name], "source": f"ours, {PENDING}"})
-            continue
-        score = summary[summary["model"] == ours[name]].iloc[0]
-        rows.append({
-            "model": ours[name], "source": f"ours, {len(group)} seed{'s' if len(group) > 1 else ''}",
-            **{c: 100 * group[f"f1_{i}"].mean() for i, c in enumerate(classes)},
-            average: score["mean"], "std": score["std"], "low": score["low"], "high": score["high"],
-            "not comparable because": comparable[0], "what would close it": comparable[1],
-        })  # fmt: skip
+        mine = ours.get(name, ())
+        for model in [mine] if isinstance(mine, str) else mine:
+            group = frame[frame["model"] == model]
+            if not len(group):
+                rows.append({"model": model, "source": f"ours, {PENDING}"})
+                continue
+            score = summary[summary["model"] == model].iloc[0]
+            rows.append({
+                "model": model, "source": f"ours, {len(group)} seed{'s' if len(group) > 1 else ''}",
+                **{c: 100 * group[f"f1_{i}"].mean() for i, c in enumerate(classes)},
+                average: score["mean"], "std": score["std"], "low": score["low"], "high": score["high"],
+                "not comparable because": comparable[0], "what would close it": comparable[1],
+            })  # fmt: skip
     order = ["model", "source", *columns, "std", "low", "high", "not comparable because", "what would close it"]
     table_ = pd.DataFrame(rows).reindex(columns=order)
     words = ["not comparable because", "what would close it"]
@@ -220,6 +220,14 @@ def difference_table(runs: Sequence[Any], reference: str, *, metric: str = "weig
         seeds = f"{len(group)} and {len(base)}"
         rows.append([name, mean, 100 * d["difference"], 100 * d["low"], 100 * d["high"], d["p"], seeds])
     return pd.DataFrame(rows, columns=columns)
+
+
+def majority_score(run: Any, metric: str = "weighted_f1") -> float:
+    """The test ``metric`` (percent) of always answering the class that is most frequent in the run's test labels: what knowing nothing gets."""
+    labels = test_predictions(run)["label"].to_numpy()
+    classes = len(run.metrics["test"]["f1"])
+    answer = [int(pd.Series(labels).value_counts().idxmax())] * len(labels)
+    return 100 * classification_metrics(labels, answer, classes)[metric]
 
 
 def selection_gain(runs: Sequence[Any]) -> pd.DataFrame:

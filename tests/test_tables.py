@@ -23,7 +23,8 @@ def a_run(name="MultiEMO", seed=0, hits=0.5, **spec):
     rng = np.random.default_rng([seed, int(100 * hits)])
     labels = np.random.default_rng(1).integers(CLASSES, size=60)
     predicted = np.where(rng.random(60) < hits, labels, rng.integers(CLASSES, size=60))
-    frame = pd.DataFrame({"dialogue": [f"d{i // 6}" for i in range(60)], "position": [i % 6 for i in range(60)], "label": labels, "predicted": predicted})
+    place = {"dialogue": [f"d{i // 6}" for i in range(60)], "position": [i % 6 for i in range(60)]}
+    frame = pd.DataFrame({**place, "label": labels, "predicted": predicted})
     validation = frame.assign(split="validation", predicted=labels)  # perfect: a table that mixed it in would be seen
     test = classification_metrics(labels, predicted, CLASSES)
     fields = {"paper": "multiemo", "corpus": "meld", "modalities": ("text",), "features": {"text": "all-MiniLM-L6-v2"}, **spec}
@@ -92,6 +93,19 @@ def test_ours_stands_beneath_its_published_row_with_class_means(runs):
     assert frame.loc[ours, "Weighted-F1"] == pytest.approx(100 * np.mean([r.metrics["test"]["weighted_f1"] for r in runs[:3]]))
     assert (frame["source"] == "ours, not run yet").sum() == 1
     assert frame.set_index("model").loc["MultiEMO w/o VisExtNet", "what would close it"] == "needs video"
+
+
+def test_several_of_our_models_may_stand_beneath_one_published_row(runs):
+    frame = tables.published_beside_ours("2", "MELD", runs, ours={"MultiEMO": ("MultiEMO", "bc-LSTM", "absent")}, label_names=LABELS)
+    assert frame["model"].tolist()[-4:] == ["MultiEMO", "MultiEMO", "bc-LSTM", "absent"]
+    assert frame["source"].tolist()[-4:] == ["published", "ours, 3 seeds", "ours, 2 seeds", "ours, not run yet"]
+
+
+def test_majority_is_what_one_answer_for_all_gets(runs):
+    counts = np.bincount(tables.test_predictions(runs[0])["label"], minlength=CLASSES)
+    share = counts.max() / counts.sum()
+    assert tables.majority_score(runs[0], "accuracy") == pytest.approx(100 * share)
+    assert tables.majority_score(runs[0]) == pytest.approx(100 * share * 2 * share / (1 + share))
 
 
 def test_an_unknown_table_or_too_few_classes_are_errors():
