@@ -99,12 +99,15 @@ class FeatureStore:
         """Writes one entry whole or not at all, replacing an earlier one of that name.
 
         Args:
-            corpus: the corpus' name. ids: N utterance ids. array: (N, D), stored as float32. fingerprints: see
-            :class:`StoredFeatures`.
+            corpus: the corpus' name.
+            ids: N utterance ids.
+            array: (N, D), stored as float32.
+            fingerprints: see :class:`StoredFeatures`.
             card: at least ``extractor``, ``version`` (of the extractor), ``units`` (what a number means) and ``empty`` (what an
                 utterance without content gets); where they apply ``encoder``, ``revision``, ``weights_sha256``, ``pooling``,
                 ``sampling``, ``paradigm``; anything else that JSON holds. Corpus, modality, name, dims, count, commit, time, file
                 and its hash are added here.
+
         Raises:
             DataError: the ids do not fit the array, repeat, or the array holds NaN or infinity, or the card lacks an entry.
         """
