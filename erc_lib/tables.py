@@ -173,6 +173,25 @@ def published_beside_ours(
     return table_.assign(**{c: table_[c].astype(object).fillna("").astype(str) for c in words})
 
 
+def with_notes(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A table of :func:`published_beside_ours` narrow enough for a page, and its notes.
+
+    Returns:
+        The table, low and high joined as text in ``95 %``, its two columns of words replaced by ``comparable`` ("no, note 1"; "see note 2" for a published row with a remark), and
+        the notes: note, rows, not comparable because, what would close it; one for each distinct pair of words.
+    """
+    words = ["not comparable because", "what would close it"]
+    pairs = [tuple(pair) for pair in frame[words].to_numpy()]
+    numbered = {pair: n for n, pair in enumerate((p for p in dict.fromkeys(pairs) if any(p)), 1)}
+    marks = ["" if pair not in numbered else f"{'no' if pair[0] else 'see'}, note {numbered[pair]}" for pair in pairs]
+    notes = [
+        [n, "; ".join(m for m, p in zip(frame["model"], pairs, strict=True) if p == pair), pair[0] or "–", pair[1]] for pair, n in numbered.items()
+    ]
+    interval = ["" if pd.isna(low) else f"{low:.1f}–{high:.1f}" for low, high in zip(frame["low"], frame["high"], strict=True)]
+    narrow = frame.drop(columns=[*words, "low", "high"]).assign(**{"95 %": interval, "comparable": [m.replace("see, ", "see ") for m in marks]})
+    return narrow, pd.DataFrame(notes, columns=["note", "rows", *words])
+
+
 def modality_table(runs: Mapping[str, Sequence[Any]], subsets: Sequence[Sequence[str]], *, paper: str = "multiemo", table: str = "3") -> pd.DataFrame:
     """Table 3: one row per subset of modalities; ours (mean, std, low, high, runs) per corpus, then the published values.
 
@@ -238,15 +257,20 @@ def selection_gain(runs: Sequence[Any]) -> pd.DataFrame:
     return frame[["model", "corpus", "modalities", "seed"]].assign(gain=gain)
 
 
-def styled(frame: pd.DataFrame, *, caption: str = "", key: str = "table", ours: str = "source") -> Any:
+def styled(frame: pd.DataFrame, *, caption: str = "", key: str = "table", ours: str = "source", compact: bool = False) -> Any:
     """``frame`` dressed for the book: two decimals, a dash for what is not known, rows of ours set off. The frame stays as it is.
 
-    ``key`` names the table in the page, so that the same notebook gives the same page.
+    ``key`` names the table in the page, so that the same notebook gives the same page. ``compact``: smaller, for a dozen columns.
     """
     numbers = frame.select_dtypes("number").columns
     decimals = {c: "{:.0f}" if pd.api.types.is_integer_dtype(frame[c]) else "{:.2f}" for c in numbers}
     decimals |= {c: "{:.3f}" for c in numbers if (c[-1] if isinstance(c, tuple) else c) == "p"}
-    style = frame.style.format(decimals, na_rep="–").hide(axis="index").set_uuid(key)
+    style = frame.style.format(decimals, na_rep="–").hide(axis="index").set_uuid(key).set_table_styles([
+        {"selector": "", "props": f"font-size: {0.68 if compact else 0.78}rem; width: auto; max-width: 100%; border-collapse: collapse"},
+        {"selector": "th, td", "props": f"padding: 0.15rem {0.2 if compact else 0.4}rem; text-align: left; vertical-align: top"},
+        {"selector": "th", "props": "border-bottom: 1px solid currentColor; vertical-align: bottom"},
+        {"selector": "caption", "props": "caption-side: top; text-align: left"},
+    ])  # fmt: skip
     if ours in frame:
         mine = frame[ours].astype(str).str.startswith("ours")
         style = style.apply(lambda row: ["font-weight: bold; background-color: rgba(1, 115, 178, 0.12)" * bool(mine[row.name])] * len(row), axis=1)

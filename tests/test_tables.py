@@ -124,6 +124,20 @@ def test_comparability_names_what_differs_and_the_command_that_closes_it(runs):
     assert tables.comparability([], published, closes) == (tables.PENDING, "")
 
 
+def test_notes_keep_every_word_and_number_each_pair_once(runs):
+    frame = tables.published_beside_ours(
+        "2", "MELD", runs, ours={"BC-LSTM": "bc-LSTM", "MultiEMO": "MultiEMO"}, label_names=LABELS, comparable=("features", "a command"),
+        notes={"MultiEMO w/o VisExtNet": "needs video"},
+    )  # fmt: skip
+    table, notes = tables.with_notes(frame)
+    assert table.set_index(["model", "source"])["comparable"].drop_duplicates().tolist() == ["", "no, note 1", "see note 2"]
+    assert notes["rows"].tolist() == ["bc-LSTM; MultiEMO", "MultiEMO w/o VisExtNet"]
+    assert notes["what would close it"].tolist() == ["a command", "needs video"]
+    mine = frame[frame["source"] == "ours, 3 seeds"].iloc[0]
+    assert table[table["source"] == "ours, 3 seeds"]["95 %"].tolist() == [f"{mine['low']:.1f}–{mine['high']:.1f}"]
+    assert len(table) == len(frame) and "what would close it" not in table
+
+
 def test_modalities_that_no_run_fills_are_said_and_published_values_kept(runs):
     frame = tables.modality_table({"meld": runs[:3], "mosi": []}, [("text",), ("text", "audio"), ("audio", "visual")])
     assert frame["meld (ours)", "runs"].tolist() == [3, 0, 0] and frame["mosi (ours)", "runs"].tolist() == [0, 0, 0]
