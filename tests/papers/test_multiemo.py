@@ -18,6 +18,7 @@ SMALL = {"dims": WIDTHS, "classes": 4, "model_dim": 16, "layers": 2, "heads": 4,
 VARIANTS = {
     "paper": {},
     "two-stage": {"text_context": "transformer", "text_context_layers": 1},
+    "two-stage, normed": {"text_context": "transformer", "text_context_norm": True},
     "bidirectional": {"bidirectional": True, "context_attention": "general", "context_activation": "relu", "project_first": True},
     "eq. 2 as printed": {"audio_stage_values": "printed"},
     "without MultiAttn": {"fusion": "concatenation"},

@@ -61,6 +61,10 @@ class MultiEMOConfig(BaseModel):
         description="(23) none: one-stage text features already carry their context (3.3.1); transformer: the two-stage paradigm (3.3.1, A.1)",
     )
     text_context_layers: int = Field(default=2, ge=1, description="layers of the two-stage Transformer; the paper gives none")
+    text_context_norm: bool = Field(
+        default=False, description="layer norm on the projected text before positions and speakers are added; unit-length sentence "
+        "vectors are thirty times shorter than those and drown without it",
+    )
     max_speakers: int = Field(default=16, ge=1, description="speaker embeddings of the two-stage Transformer; 9 suffice for MELD")
     bidirectional: bool = Field(default=False, description="(24) DialogueRNN also from the end, joined by a linear layer")
     context_attention: Literal["simple", "general"] = Field(default="simple", description="(27) over the history of global states")

@@ -58,6 +58,7 @@ class DialogueTransformer(nn.Module):
     def __init__(self, config: MultiEMOConfig) -> None:
         super().__init__()
         d = config.model_dim
+        self.norm = nn.LayerNorm(d) if config.text_context_norm else None
         self.speakers = nn.Embedding(config.max_speakers, d)
         layer = nn.TransformerEncoderLayer(d, config.heads, config.feedforward, config.dropout, batch_first=True, norm_first=True)
         self.encoder = nn.TransformerEncoder(layer, config.text_context_layers, norm=nn.LayerNorm(d), enable_nested_tensor=False)
@@ -67,6 +68,7 @@ class DialogueTransformer(nn.Module):
             raise DataError(
                 f"a dialogue has {int(speakers.max()) + 1} speakers, the model's Transformer knows {self.speakers.num_embeddings}; raise max_speakers"
             )
+        x = x if self.norm is None else self.norm(x)
         x = x + self.speakers(speakers) + sinusoids(x.shape[1], x.shape[2], x)
         return self.encoder(x, src_key_padding_mask=~mask)
 
