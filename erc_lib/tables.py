@@ -185,7 +185,8 @@ def with_notes(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     numbered = {pair: n for n, pair in enumerate((p for p in dict.fromkeys(pairs) if any(p)), 1)}
     marks = ["" if pair not in numbered else f"{'no' if pair[0] else 'see'}, note {numbered[pair]}" for pair in pairs]
     notes = [
-        [n, "; ".join(m for m, p in zip(frame["model"], pairs, strict=True) if p == pair), pair[0] or "–", pair[1]] for pair, n in numbered.items()
+        [n, "; ".join(m for m, p in zip(frame["model"], pairs, strict=True) if p == pair), pair[0] or "–", pair[1]]
+        for pair, n in numbered.items()
     ]
     interval = ["" if pd.isna(low) else f"{low:.1f}–{high:.1f}" for low, high in zip(frame["low"], frame["high"], strict=True)]
     narrow = frame.drop(columns=[*words, "low", "high"]).assign(**{"95 %": interval, "comparable": [m.replace("see, ", "see ") for m in marks]})
