@@ -153,7 +153,8 @@ def published_beside_ours(
     for name in dict.fromkeys(published["row"]):
         values = published[published["row"] == name].set_index("column")["value"]
         note = (notes or {}).get(name, "")
-        rows.append({"model": name, "source": "published", **{c: values.get(c, float("nan")) for c in columns}, "what would close it": note})
+        printed = {c: values.get(c, float("nan")) for c in columns}
+        rows.append({"model": name, "source": "published", **printed, "what would close it": note})
         mine = ours.get(name, ())
         for model in [mine] if isinstance(mine, str) else mine:
             group = frame[frame["model"] == model]
@@ -193,7 +194,9 @@ def with_notes(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     return narrow, pd.DataFrame(notes, columns=["note", "rows", *words])
 
 
-def modality_table(runs: Mapping[str, Sequence[Any]], subsets: Sequence[Sequence[str]], *, paper: str = "multiemo", table: str = "3") -> pd.DataFrame:
+def modality_table(
+    runs: Mapping[str, Sequence[Any]], subsets: Sequence[Sequence[str]], *, paper: str = "multiemo", table: str = "3"
+) -> pd.DataFrame:
     """Table 3: one row per subset of modalities; ours (mean, std, low, high, runs) per corpus, then the published values.
 
     Args:
@@ -274,5 +277,6 @@ def styled(frame: pd.DataFrame, *, caption: str = "", key: str = "table", ours: 
     ])  # fmt: skip
     if ours in frame:
         mine = frame[ours].astype(str).str.startswith("ours")
-        style = style.apply(lambda row: ["font-weight: bold; background-color: rgba(1, 115, 178, 0.12)" * bool(mine[row.name])] * len(row), axis=1)
+        shade = "font-weight: bold; background-color: rgba(1, 115, 178, 0.12)"
+        style = style.apply(lambda row: [shade * bool(mine[row.name])] * len(row), axis=1)
     return style.set_caption(caption) if caption else style
