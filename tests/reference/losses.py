@@ -13,17 +13,8 @@ def swfc(z: Tensor, labels: Tensor, temperature: float, alpha: float, gamma: flo
     n = len(z)
     total = z.sum() * 0
     for j in range(n):
-        others = [g for g in range(n) if g != j and (groups is None or groups[g] == groups[j])]
-        positives = [g for g in others if labels[g] == labels[j]]
-        if not positives:
-            continue
-        denominator = sum(torch.exp(z[j] @ z[s] / temperature) for s in others)
-        inner = z.sum() * 0
-        for g in positives:
-            s = torch.exp(z[j] @ z[g] / temperature) / denominator
-            inner = inner + (1 - s) ** gamma * torch.log(s)
         weight = (n / sum(1 for y in labels if y == labels[j])) ** alpha
-        total = total - weight * inner / len(positives)
+        total = total - weight * _anchor(z, labels, j, temperature, gamma, groups)
     return total
 
 
@@ -34,17 +25,22 @@ def swfc_released(z: Tensor, labels: Tensor, temperature: float, alpha: float, g
     raw = [(float(counts.sum()) / float(c)) ** alpha for c in counts]
     total = z.sum() * 0
     for j in range(n):
-        others = [g for g in range(n) if g != j]
-        positives = [g for g in others if labels[g] == labels[j]]
-        if not positives:
-            continue
-        denominator = sum(torch.exp(z[j] @ z[s] / temperature) for s in others)
-        inner = z.sum() * 0
-        for g in positives:
-            s = torch.exp(z[j] @ z[g] / temperature) / denominator
-            inner = inner + (1 - s) ** gamma * torch.log(s)
-        total = total - raw[int(labels[j])] / math.fsum(raw) * inner / len(positives)
+        total = total - raw[int(labels[j])] / math.fsum(raw) * _anchor(z, labels, j, temperature, gamma)
     return total / n
+
+
+def _anchor(z: Tensor, labels: Tensor, j: int, temperature: float, gamma: float, groups: Tensor | None = None) -> Tensor:
+    """The mean over anchor j's positives in eq. 19, before its weight and sign; zero where it has none."""
+    others = [g for g in range(len(z)) if g != j and (groups is None or groups[g] == groups[j])]
+    positives = [g for g in others if labels[g] == labels[j]]
+    inner = z.sum() * 0
+    if not positives:
+        return inner
+    denominator = sum(torch.exp(z[j] @ z[s] / temperature) for s in others)
+    for g in positives:
+        s = torch.exp(z[j] @ z[g] / temperature) / denominator
+        inner = inner + (1 - s) ** gamma * torch.log(s)
+    return inner / len(positives)
 
 
 def soft_hgr(views: list[Tensor]) -> Tensor:
