@@ -19,7 +19,6 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.metrics import accuracy_score, f1_score
 from torch import Tensor
 
 from erc_lib.data.conversation import MODALITIES, SPLITS, Corpus, Dialogue
@@ -90,6 +89,8 @@ def ceilings(corpus: Corpus, split: str = "test", modality_sets: Sequence[Sequen
         One row per (modalities, context): columns modalities ("text + audio"), context ("utterance alone", "past only",
         "whole dialogue"), accuracy, weighted_f1 (fractions), mean_log_loss (nats per utterance).
     """
+    from sklearn.metrics import accuracy_score, f1_score  # a second to import, which corpora alone need not wait for
+
     if modality_sets is None:
         modality_sets = [c for size in (1, 2, 3) for c in combinations(MODALITIES, size)] + [("sentence",)]
     dialogues = corpus.split(split)

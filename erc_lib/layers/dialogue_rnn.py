@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from erc_lib.errors import ConfigError
 from erc_lib.layers.dialogue_rnn_scan import DialogueScan
+from erc_lib.precision import in_float32
 
 
 class DialogueRNN(nn.Module):
@@ -86,6 +87,7 @@ class DialogueRNNPass(nn.Module):
         self.e_cell = nn.GRUCell(hidden_dim, hidden_dim)
         self.score = nn.Linear(hidden_dim, 1 if attention == "simple" else input_dim, bias=False)
 
+    @in_float32
     def forward(self, x: Tensor, speakers: Tensor, mask: Tensor) -> Tensor:
         """x (B, L, D), speakers LongTensor (B, L), mask BoolTensor (B, L) -> emotion states e (B, L, H); padding changes no party."""
         if self.attention == "simple" and not (self.dropout and self.training):

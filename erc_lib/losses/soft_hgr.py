@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from erc_lib.errors import ConfigError
+from erc_lib.precision import in_float32
 
 
+@in_float32
 def soft_hgr_loss(views: Sequence[Tensor], *, variant: Literal["paper", "released"] = "paper") -> Tensor:
     r"""Rewards views of the same utterances for agreeing, without letting them grow or collapse.
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from erc_lib.errors import ConfigError
+from erc_lib.precision import in_float32
+
+BLOCK = 2**20  # similarities held at once
 
 
+@in_float32
 def swfc_loss(
     z: Tensor,
     labels: Tensor,
@@ -46,7 +52,8 @@ def swfc_loss(
         groups: LongTensor (N,), for example the dialogue of each utterance: pairs are sought within a group alone. None = the whole batch.
 
     Returns:
-        A scalar. Memory is O(N^2): one (N, N) matrix of similarities and what autograd keeps of it, about 5 N^2 floats.
+        A scalar. Anchors are taken in blocks of about 2^20 similarities, so memory is O(N D), with some 20 MB for the block at hand; time is
+        O(N^2 D). The gradient is computed together with the value (no second derivatives).
 
     Raises:
         ConfigError: a temperature that is not positive, or "released" without class counts.
@@ -60,27 +67,53 @@ def swfc_loss(
     elif variant != "paper":
         raise ConfigError(f"swfc_loss: unknown variant {variant!r}; there are 'paper' and 'released'")
     n = len(z)
-    itself = torch.eye(n, dtype=torch.bool, device=z.device)
-    outside = itself if groups is None else itself | (groups[:, None] != groups[None, :])
-    positives = (labels[:, None] == labels[None, :]) & ~outside
-    counts = positives.sum(dim=1)
-
-    # The lowest finite number rather than -inf: a lone sample has no other to compare with, and must not become NaN.
-    similarity = (z @ z.T / temperature).masked_fill(outside, torch.finfo(z.dtype).min)
-    log_s = F.log_softmax(similarity, dim=1)
-    if gamma:
-        # (1 - s)^gamma has an unbounded slope at s = 1 when gamma < 1; the clamp keeps that slope finite.
-        focus = (1 - log_s.exp()).clamp_min(torch.finfo(z.dtype).eps) ** gamma
-        terms = focus * log_s
-    else:
-        terms = log_s
-    per_anchor = -(terms.masked_fill(~positives, 0).sum(dim=1) / counts.clamp_min(1))
-
     if variant == "paper":
         weights = (n / torch.bincount(labels)[labels].to(z.dtype)) ** alpha
-        return (weights * per_anchor).sum()
-    class_counts = torch.as_tensor(class_counts, dtype=z.dtype, device=z.device)
-    # A class that the training split lacks gets no weight rather than an infinite one.
-    raw = torch.where(class_counts > 0, (class_counts.sum() / class_counts.clamp_min(1)) ** alpha, 0.0)
-    weights = (raw / raw.sum())[labels]
-    return (weights * per_anchor).mean() if n else per_anchor.sum()
+    else:
+        class_counts = torch.as_tensor(class_counts, dtype=z.dtype, device=z.device)
+        # A class that the training split lacks gets no weight rather than an infinite one.
+        raw = torch.where(class_counts > 0, (class_counts.sum() / class_counts.clamp_min(1)) ** alpha, 0.0)
+        weights = (raw / raw.sum())[labels] / max(n, 1)
+
+    def of_anchors(every: Tensor, start: int, stop: int) -> Tensor:
+        """The terms of the anchors start ... stop - 1, summed."""
+        anchors = torch.arange(start, stop, device=z.device)
+        same = labels[anchors, None] == labels
+        outside = anchors[:, None] == torch.arange(n, device=z.device)
+        if groups is not None:
+            outside |= groups[anchors, None] != groups
+        positives = same & ~outside
+        # The lowest finite number rather than -inf: a lone sample has no other to compare with, and must not become NaN.
+        similarity = (every[start:stop] @ every.T / temperature).masked_fill(outside, torch.finfo(z.dtype).min)
+        log_s = F.log_softmax(similarity, dim=1)
+        terms = log_s
+        if gamma:
+            # (1 - s)^gamma has an unbounded slope at s = 1 when gamma < 1; the clamp keeps that slope finite.
+            terms = (1 - log_s.exp()).clamp_min(torch.finfo(z.dtype).eps) ** gamma * log_s
+        per_anchor = -terms.masked_fill(~positives, 0).sum(dim=1) / positives.sum(dim=1).clamp_min(1)
+        return (weights[start:stop] * per_anchor).sum()
+
+    return _SumOverBlocks.apply(z, of_anchors, max(BLOCK // max(n, 1), 1))
+
+
+class _SumOverBlocks(torch.autograd.Function):
+    """A sum over anchors, block by block: each block's gradient is taken at once, so that no two blocks are in memory together."""
+
+    @staticmethod
+    def forward(ctx, z: Tensor, of_anchors: Callable[[Tensor, int, int], Tensor], size: int) -> Tensor:
+        total, gradient = z.new_zeros(()), None
+        with torch.set_grad_enabled(ctx.needs_input_grad[0]):
+            every = z.detach().requires_grad_(ctx.needs_input_grad[0])
+            for start in range(0, len(z), size):
+                part = of_anchors(every, start, min(start + size, len(z)))
+                if ctx.needs_input_grad[0]:
+                    part.backward()
+                total += part.detach()
+            gradient = every.grad
+        ctx.gradient = gradient if gradient is not None else torch.zeros_like(z)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, upstream: Tensor):
+        return upstream * ctx.gradient, None, None

@@ -1,27 +1,59 @@
 from __future__ import annotations
 
+import itertools
+
+import pytest
 import torch
 
 from erc_lib.layers import CrossAttention, Packing
+from erc_lib.layers.packing import _cut
 
-MASK = torch.tensor([[True, True, False], [True, False, False]])
+MASK = torch.tensor([[True, False, False], [True, True, True], [True, True, False]])
 
 
-def test_packing_and_back_by_hand():
-    x = torch.arange(12.0).reshape(2, 3, 2)
-    packed = Packing(MASK).pack(x)
-    assert packed.tolist() == [[0, 1], [2, 3], [6, 7]]
-    assert Packing(MASK).unpack(packed).tolist() == [[[0, 1], [2, 3], [0, 0]], [[6, 7], [0, 0], [0, 0]]]
+def test_packing_by_hand(monkeypatch):
+    x = torch.arange(18.0).reshape(3, 3, 2)
+    monkeypatch.setitem(Packing.__init__.__globals__["GROUP_COST"], "cpu", 0)  # a group for every length
+    packing = Packing(MASK)
+    assert [(g.dialogues, g.length, g.key_mask) for g in packing.groups] == [(1, 3, None), (1, 2, None), (1, 1, None)]
+    packed = packing.pack(x)
+    assert packed.tolist() == [[6, 7], [8, 9], [10, 11], [12, 13], [14, 15], [0, 1]]
+    assert [part.shape for part in packing.split(packed)] == [(1, 3, 2), (1, 2, 2), (1, 1, 2)]
+    assert torch.equal(packing.join(packing.split(packed)), packed)
+    assert packing.unpack(packed).tolist() == [[[0, 1], [0, 0], [0, 0]], [[6, 7], [8, 9], [10, 11]], [[12, 13], [14, 15], [0, 0]]]
+
+
+def test_similar_lengths_share_a_group():
+    x = torch.arange(18.0).reshape(3, 3, 2)
+    packing = Packing(MASK)  # 12 rows would be saved by no cut here
+    (group,) = packing.groups
+    assert (group.dialogues, group.length, packing.rows) == (3, 3, 9)
+    assert torch.equal(group.key_mask.isfinite()[:, 0, 0], MASK[[1, 2, 0]])
+    assert torch.equal(packing.unpack(packing.pack(x)), x * MASK[..., None])
     whole = Packing(torch.ones_like(MASK))
-    assert torch.equal(whole.unpack(whole.pack(x)), x) and whole.key_mask is None
+    assert torch.equal(whole.unpack(whole.pack(x)), x) and whole.groups[0].key_mask is None
 
 
-def test_packed_attention_equals_padded_attention_with_gradients():
-    torch.manual_seed(0)
-    layer, packing = CrossAttention(8, 2), Packing(MASK)
-    x, keys = torch.randn(2, 3, 8, requires_grad=True), torch.randn(2, 3, 8)
-    padded = layer(x, keys, keys, MASK[:, None, None, :])[MASK]
-    packed = layer.packed(packing.pack(x), layer.key(keys), layer.value(keys), packing)
-    assert torch.allclose(padded, packed, atol=1e-6)
-    one, other = (torch.autograd.grad(y.square().sum(), x, retain_graph=True)[0] for y in (padded, packed))
-    assert torch.allclose(one, other, atol=1e-5)
+@pytest.mark.parametrize("seed", range(5))
+def test_the_cut_is_the_best_of_all_cuts(seed):
+    lengths = torch.randint(1, 30, (9,), generator=torch.Generator().manual_seed(seed)).sort(descending=True).values.tolist()
+
+    def cost(cuts):
+        return sum((b - a) * lengths[a] + 12 for a, b in itertools.pairwise(cuts))
+
+    every = ([0, *inner, 9] for n in range(9) for inner in itertools.combinations(range(1, 9), n))
+    cuts = _cut(lengths, 12)
+    assert cuts[0] == 0 and cuts[-1] == 9 and cost(cuts) == min(map(cost, every))
+
+
+def test_packed_attention_equals_padded_attention_with_gradients(monkeypatch):
+    for group_cost in (0, 2, 100):
+        monkeypatch.setitem(Packing.__init__.__globals__["GROUP_COST"], "cpu", group_cost)
+        torch.manual_seed(0)
+        layer, packing = CrossAttention(8, 2), Packing(MASK)
+        x, keys, values = (torch.randn(3, 3, 8, requires_grad=True) for _ in range(3))
+        padded = layer(x, keys, values, MASK[:, None, None, :]) * MASK[..., None]
+        packed = packing.unpack(layer.packed(*map(packing.pack, (x, keys, values)), packing))
+        assert torch.allclose(padded, packed, atol=1e-6)
+        one, other = (torch.autograd.grad(y.square().sum(), (x, keys, values)) for y in (padded, packed))
+        assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(one, other, strict=True))

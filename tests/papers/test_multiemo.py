@@ -40,6 +40,18 @@ def test_invariants(fields):
     invariants.every_parameter_learns(model, data)
 
 
+@pytest.mark.parametrize("fields", VARIANTS.values(), ids=VARIANTS)
+def test_mixed_precision_trains_on_the_same_loss(fields):
+    torch.manual_seed(0)
+    model, batch = MultiEMO(config(**fields)), Batch.collate(toy())
+    exact = model.objective(model(batch), batch)["total"]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = model.objective(model(batch), batch)["total"]
+    mixed.backward()
+    assert mixed.dtype == torch.float32 and mixed.item() == pytest.approx(exact.item(), rel=0.02)
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
 def test_it_overfits_one_batch_and_repeats_itself():
     torch.manual_seed(0)
     invariants.overfits_one_batch(MultiEMO(config()), toy())
@@ -88,9 +100,7 @@ def test_multiattn_equals_the_released_code():
 
 def stages(layer: MultiAttnLayer, x, a, v):
     """The layer on one dialogue whose partners are a and v."""
-    c = {"a": a, "v": v}
-    keys_values = [(to_k(c[k])[None], to_v(c[w])[None]) for k, w, to_k, to_v in layer.sources(["a", "v"])]
-    return layer(x, keys_values, Packing(torch.ones(1, len(x), dtype=torch.bool)))
+    return layer(x, [a, v], Packing(torch.ones(1, len(x), dtype=torch.bool)))
 
 
 def test_one_layer_by_hand():
@@ -118,6 +128,27 @@ def test_equation_2_as_printed_takes_the_other_modality_s_values():
     x, a, v = torch.randn(3, 5, 16).unbind(0)
     assert torch.allclose(stages(keys, x, a, a), stages(printed, x, a, a), atol=1e-6)  # both partners alike
     assert not torch.allclose(stages(keys, x, a, v), stages(printed, x, a, v), atol=1e-3)
+
+
+@pytest.mark.parametrize("limit, again", [(None, 0), (0.0, 6), (4 * 4 * 11 * (16 * 16 + 32) / 2**30, 2)])
+def test_a_limit_on_activations_changes_no_gradient(limit, again, monkeypatch):
+    """11 utterances in groups of 6, 3 and 2; four layers fit into the last limit, six are there."""
+    monkeypatch.setitem(Packing.__init__.__globals__["GROUP_COST"], "cpu", 0)
+    torch.manual_seed(0)
+    model, batch = MultiEMO(config(dropout=0.3)), Batch.collate(toy())
+
+    def gradients(limit):
+        torch.manual_seed(1)
+        model.zero_grad()
+        model.multiattn.activation_memory = limit
+        model.objective(model(batch), batch)["total"].backward()
+        return [p.grad.clone() for p in model.parameters()]
+
+    unlimited = gradients(1.0)
+    assert model.multiattn._computed_again(11, batch.mask.device) == 0
+    limited = gradients(limit)
+    assert model.multiattn._computed_again(11, batch.mask.device) == again
+    assert all(torch.equal(a, b) for a, b in zip(unlimited, limited, strict=True))
 
 
 def test_without_multiattn_features_are_concatenated():

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from erc_lib.layers import CrossAttention, Packing
 from erc_lib.papers.multiemo.config import MultiEMOConfig
@@ -19,6 +22,7 @@ class MultiAttn(nn.Module):
 
     def __init__(self, config: MultiEMOConfig) -> None:
         super().__init__()
+        self.activation_memory = config.activation_memory
         self.partners = {m: [other for other in config.modalities if other != m] for m in config.modalities}
         self.layers = nn.ModuleDict(
             {m: nn.ModuleList(MultiAttnLayer(config, len(self.partners[m])) for _ in range(config.layers)) for m in config.modalities}
@@ -28,39 +32,28 @@ class MultiAttn(nn.Module):
         """c of every modality (B, L, D), mask BoolTensor (B, L) of what may be attended to -> f of every modality (B, L, D)."""
         packing = Packing(mask)
         contextual = {m: packing.pack(c) for m, c in contextual.items()}
-        keys_values = self._keys_and_values(contextual, packing)
-        fused = {}
+        again = self._computed_again(packing.rows, mask.device) if torch.is_grad_enabled() else 0
+        fused, done = {}, 0
         for modality, layers in self.layers.items():
             x = contextual[modality]
-            for layer in layers:
-                x = layer(x, keys_values[layer], packing)  # the output is the next layer's query; keys and values stay
+            partners = [contextual[partner] for partner in self.partners[modality]]
+            for layer in layers:  # the output is the next layer's query; keys and values stay
+                x = layer(x, partners, packing) if done >= again else checkpoint(layer, x, partners, packing, use_reentrant=False)
+                done += 1
             fused[modality] = packing.unpack(x)
         return fused
 
-    def _keys_and_values(self, contextual: dict[str, Tensor], packing: Packing) -> dict[nn.Module, list[tuple[Tensor, Tensor]]]:
-        """K and V (B, L, D) of every stage of every layer, eq. 2 and 6.
+    def _computed_again(self, rows: int, device: torch.device) -> int:
+        """How many layers keep their input alone and are computed again in the backward pass.
 
-        They depend on the contextual features alone, never on a layer's output, so all projections of one modality's features are
-        one matrix product instead of 4 T small ones.
+        They are the first ones: the backward pass reaches them last, when what the others kept is free again.
         """
-        wanted: dict[str, list[nn.Linear]] = {m: [] for m in contextual}
-        for modality, layers in self.layers.items():
-            for layer in layers:
-                for key, value, linear_k, linear_v in layer.sources(self.partners[modality]):
-                    wanted[key].append(linear_k)
-                    wanted[value].append(linear_v)
-        projected: dict[nn.Module, Tensor] = {}
-        for modality, linears in wanted.items():
-            if linears:
-                weight = torch.cat([linear.weight for linear in linears])
-                bias = None if linears[0].bias is None else torch.cat([linear.bias for linear in linears])
-                together = packing.unpack(F.linear(contextual[modality], weight, bias))
-                projected.update(zip(linears, together.chunk(len(linears), dim=-1), strict=True))
-        return {
-            layer: [(projected[k], projected[v]) for _, _, k, v in layer.sources(self.partners[modality])]
-            for modality, layers in self.layers.items()
-            for layer in layers
-        }
+        limit = self.activation_memory
+        if limit is None:
+            limit = 0.25 if device.type == "cpu" else math.inf
+        layers = [layer for branch in self.layers.values() for layer in branch]
+        kept = limit * 2**30 // (4 * max(rows, 1) * layers[0].floats_per_row)
+        return max(len(layers) - int(min(kept, len(layers))), 0)
 
 
 class MultiAttnLayer(nn.Module):
@@ -77,21 +70,17 @@ class MultiAttnLayer(nn.Module):
         self.swap_values = config.audio_stage_values == "printed" and partners == 2
         self.dropout = config.dropout
         self.released_dropout = config.dropout_placement == "released"
+        # Kept for the backward pass: of each stage Q, K, V, each group's output, all of them joined, the sum and the norm; and of
+        # eq. 10-12 the hidden layer, the sum and the norm.
+        self.floats_per_row = (7 * partners + 2) * d + config.feedforward
 
-    def sources(self, partners: list[str]) -> list[tuple[str, str, nn.Linear, nn.Linear]]:
-        """For each stage the modality of its keys, that of its values, and the two projections."""
-        return [
-            # eq. 2 prints the second partner's values in the first stage
-            (partner, partners[1] if self.swap_values and stage == 0 else partner, attention.key, attention.value)
-            for stage, (partner, attention) in enumerate(zip(partners, self.attentions, strict=True))
-        ]
-
-    def forward(self, x: Tensor, keys_values: list[tuple[Tensor, Tensor]], packing: Packing) -> Tensor:
-        """x (N, D), the N utterances packed, and each stage's K and V (B, L, D) -> (N, D)."""
-        for attention, norm, (k, v) in zip(self.attentions, self.attention_norms, keys_values, strict=True):
-            attended = attention.packed(x, k, v, packing)
+    def forward(self, x: Tensor, partners: list[Tensor], packing: Packing) -> Tensor:
+        """x and the contextual features of each partner, packed (P, D) -> (P, D)."""
+        values = [partners[1], partners[1]] if self.swap_values else partners  # eq. 2 prints the second partner's values in the first stage
+        for attention, norm, keys, v in zip(self.attentions, self.attention_norms, partners, values, strict=True):
+            attended = attention.packed(x, keys, v, packing)
             x = norm(x + (attended if self.released_dropout else self._drop(attended)))  # eq. 5, 9
-        hidden = self.feedforward_out(F.relu(self.feedforward_in(x)))  # eq. 10, 11
+        hidden = self.feedforward_out(F.relu(self.feedforward_in(x), inplace=True))  # eq. 10, 11
         if self.released_dropout:
             hidden = self._drop(hidden)
         return self.feedforward_norm(x + self._drop(hidden))  # eq. 12
