@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from erc_lib.errors import ConfigError
-from erc_lib.layers.packing import Packing
+from erc_lib.layers.packing import Part
 
 
 class CrossAttention(nn.Module):
@@ -34,11 +34,11 @@ class CrossAttention(nn.Module):
         """x (B, L, D), keys and values (B, S, D), mask Bool broadcastable to (B, 1, L, S), True = may attend -> (B, L, D)."""
         return self.output(self._attend(self.query(x), self.key(keys), self.value(values), mask))
 
-    def packed(self, x: Tensor, keys: Tensor, values: Tensor, packing: Packing) -> Tensor:
-        """The same for all rows of a packed batch, each dialogue attending to itself: x, keys, values (P, D) -> (P, D)."""
-        q, k, v = (packing.split(y) for y in (self.query(x), self.key(keys), self.value(values)))
-        masks = (None if g.key_mask is None else g.key_mask.to(k[0].dtype) for g in packing.groups)
-        return self.output(packing.join([self._attend(*group) for group in zip(q, k, v, masks, strict=True)]))
+    def packed(self, x: Tensor, keys: Tensor, values: Tensor, part: Part) -> Tensor:
+        """The same for packed dialogues, each attending to itself: x, keys, values (P, D) -> (P, D)."""
+        q, k, v = (part.split(y) for y in (self.query(x), self.key(keys), self.value(values)))
+        masks = (None if g.key_mask is None else g.key_mask.to(k[0].dtype) for g in part.groups)
+        return self.output(part.join([self._attend(*group) for group in zip(q, k, v, masks, strict=True)]))
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         attended = F.scaled_dot_product_attention(self._split(q), self._split(k), self._split(v), attn_mask=mask)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -10,6 +11,8 @@ from torch import Tensor
 # What one more group costs, in padded rows of the same time: a few calls per attention. Calls weigh more on an accelerator.
 GROUP_COST = {"cpu": 12}
 GROUP_COST_ELSEWHERE = 2000
+# Rows of one part: on a CPU enough for its matrix products, and few enough that what a layer leaves behind stays small.
+PART_ROWS = {"cpu": 1024}
 
 
 @dataclass(frozen=True)
@@ -27,19 +30,43 @@ class Group:
     key_mask: Tensor | None
 
 
-class Packing:
-    """The dialogues of a padded batch, sorted by length and laid one after another as rows (P, D), P a little more than the N utterances.
+@dataclass(frozen=True)
+class Part:
+    """Some groups, one after another: the utterances that go through a layer together.
 
     Layers that treat every utterance alone (projections, norms, feed-forward networks) work on all rows at once. Attention needs whole
-    dialogues: ``split`` gives them group by group as (dialogues, length, D), without a copy. Within a group shorter dialogues keep
-    padded rows; what those hold is arbitrary and reaches no utterance.
+    dialogues: ``split`` gives them group by group, without a copy. What padded rows hold is arbitrary and reaches no utterance.
+    """
+
+    groups: tuple[Group, ...]
+
+    @property
+    def sizes(self) -> list[int]:
+        """Rows of each group."""
+        return [g.dialogues * g.length for g in self.groups]
+
+    @property
+    def rows(self) -> int:
+        """Rows of all groups, P."""
+        return sum(self.sizes)
+
+    def split(self, x: Tensor) -> list[Tensor]:
+        """(P, D) -> for each group (dialogues, length, D), views of the rows."""
+        return [rows.unflatten(0, (g.dialogues, g.length)) for rows, g in zip(x.split(self.sizes), self.groups, strict=True)]
+
+    def join(self, groups: list[Tensor]) -> Tensor:
+        """What ``split`` gave -> (P, D)"""
+        return torch.cat([x.flatten(0, 1) for x in groups]) if len(groups) > 1 else groups[0].flatten(0, 1)
+
+
+class Packing:
+    """The dialogues of a padded batch, sorted by length and laid one after another as rows, little more than there are utterances.
 
     Args:
         mask: BoolTensor (B, L), True = a real utterance; real utterances come first in each row.
 
     Attributes:
-        rows: P, how many rows there are.
-        groups: in the order of the rows, longest dialogues first.
+        parts: the rows in portions, longest dialogues first. No dialogue lies in two of them, so each can go its way alone.
     """
 
     def __init__(self, mask: Tensor) -> None:
@@ -47,38 +74,39 @@ class Packing:
         device = mask.device
         lengths, order = mask.sum(dim=1).sort(descending=True, stable=True)
         cuts = _cut(lengths.tolist(), GROUP_COST.get(device.type, GROUP_COST_ELSEWHERE))
-        self.groups, index, real = [], [], []
-        for start, end in zip(cuts, cuts[1:], strict=False):
+        groups, index, real = [], [], []
+        for start, end in pairwise(cuts):
             longest = int(lengths[start])
             turn = torch.arange(longest, device=device)
             within = turn < lengths[start:end, None]
             index.append((order[start:end, None] * self.length + turn).flatten())
             real.append(within.flatten())
-            key_mask = None if bool(within.all()) else torch.zeros(within.shape, device=device).masked_fill(~within, float("-inf"))
-            self.groups.append(Group(end - start, longest, None if key_mask is None else key_mask[:, None, None, :]))
-        self.index, real = torch.cat(index), torch.cat(real)  # where each row lies in the flattened batch
-        self.rows = len(self.index)
-        self.real = None if bool(real.all()) else real.nonzero()[:, 0]
-        self.sizes = [g.dialogues * g.length for g in self.groups]
+            mask_of_keys = torch.zeros(within.shape, device=device).masked_fill(~within, float("-inf"))[:, None, None, :]
+            groups.append(Group(end - start, longest, None if bool(within.all()) else mask_of_keys))
+        self.parts = _portion(groups, PART_ROWS.get(device.type))
+        self._index, real = torch.cat(index), torch.cat(real)  # where each row lies in the flattened batch
+        self._real = None if bool(real.all()) else real.nonzero()[:, 0]
 
-    def pack(self, x: Tensor) -> Tensor:
-        """(B, L, D) -> (P, D)"""
-        return x.flatten(0, 1).index_select(0, self.index)
+    def pack(self, x: Tensor) -> list[Tensor]:
+        """(B, L, D) -> for each part (P, D)"""
+        return list(x.flatten(0, 1).index_select(0, self._index).split([p.rows for p in self.parts]))
 
-    def unpack(self, x: Tensor) -> Tensor:
-        """(P, D) -> (B, L, D), zero where padded."""
-        index = self.index
-        if self.real is not None:
-            x, index = x.index_select(0, self.real), index[self.real]
+    def unpack(self, parts: list[Tensor]) -> Tensor:
+        """For each part (P, D) -> (B, L, D), zero where padded."""
+        x, index = torch.cat(parts), self._index
+        if self._real is not None:
+            x, index = x.index_select(0, self._real), index[self._real]
         return x.new_zeros(self.batch * self.length, x.shape[-1]).index_copy(0, index, x).unflatten(0, (self.batch, self.length))
 
-    def split(self, x: Tensor) -> list[Tensor]:
-        """(P, D) -> for each group (dialogues, length, D), views of the rows."""
-        return [part.unflatten(0, (g.dialogues, g.length)) for part, g in zip(x.split(self.sizes), self.groups, strict=True)]
 
-    def join(self, parts: list[Tensor]) -> Tensor:
-        """What ``split`` gave -> (P, D)"""
-        return torch.cat([part.flatten(0, 1) for part in parts]) if len(parts) > 1 else parts[0].flatten(0, 1)
+def _portion(groups: list[Group], rows: int | None) -> list[Part]:
+    """Groups, in order, in parts of at most ``rows`` rows where that can be (None: all together)."""
+    parts: list[list[Group]] = []
+    for group in groups:
+        if not parts or (rows is not None and Part((*parts[-1], group)).rows > rows):
+            parts.append([])
+        parts[-1].append(group)
+    return [Part(tuple(p)) for p in parts]
 
 
 def _cut(lengths: list[int], group_cost: int) -> list[int]:

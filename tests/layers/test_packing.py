@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from erc_lib.layers import CrossAttention, Packing
+from erc_lib.layers import packing as module
 from erc_lib.layers.packing import _cut
 
 MASK = torch.tensor([[True, False, False], [True, True, True], [True, True, False]])
@@ -13,25 +14,37 @@ MASK = torch.tensor([[True, False, False], [True, True, True], [True, True, Fals
 
 def test_packing_by_hand(monkeypatch):
     x = torch.arange(18.0).reshape(3, 3, 2)
-    monkeypatch.setitem(Packing.__init__.__globals__["GROUP_COST"], "cpu", 0)  # a group for every length
+    monkeypatch.setitem(module.GROUP_COST, "cpu", 0)  # a group for every length
     packing = Packing(MASK)
-    assert [(g.dialogues, g.length, g.key_mask) for g in packing.groups] == [(1, 3, None), (1, 2, None), (1, 1, None)]
-    packed = packing.pack(x)
+    (part,) = packing.parts
+    assert [(g.dialogues, g.length, g.key_mask) for g in part.groups] == [(1, 3, None), (1, 2, None), (1, 1, None)]
+    (packed,) = packing.pack(x)
     assert packed.tolist() == [[6, 7], [8, 9], [10, 11], [12, 13], [14, 15], [0, 1]]
-    assert [part.shape for part in packing.split(packed)] == [(1, 3, 2), (1, 2, 2), (1, 1, 2)]
-    assert torch.equal(packing.join(packing.split(packed)), packed)
-    assert packing.unpack(packed).tolist() == [[[0, 1], [0, 0], [0, 0]], [[6, 7], [8, 9], [10, 11]], [[12, 13], [14, 15], [0, 0]]]
+    assert [group.shape for group in part.split(packed)] == [(1, 3, 2), (1, 2, 2), (1, 1, 2)]
+    assert torch.equal(part.join(part.split(packed)), packed)
+    assert packing.unpack([packed]).tolist() == [[[0, 1], [0, 0], [0, 0]], [[6, 7], [8, 9], [10, 11]], [[12, 13], [14, 15], [0, 0]]]
+
+
+def test_parts_hold_as_many_rows_as_allowed(monkeypatch):
+    x = torch.arange(18.0).reshape(3, 3, 2)
+    monkeypatch.setitem(module.GROUP_COST, "cpu", 0)
+    for rows, expected in ((6, [6]), (5, [5, 1]), (4, [3, 3]), (1, [3, 2, 1])):
+        monkeypatch.setitem(module.PART_ROWS, "cpu", rows)
+        packing = Packing(MASK)
+        assert [part.rows for part in packing.parts] == [len(p) for p in packing.pack(x)] == expected
+        assert torch.equal(packing.unpack(packing.pack(x)), x * MASK[..., None])
 
 
 def test_similar_lengths_share_a_group():
     x = torch.arange(18.0).reshape(3, 3, 2)
     packing = Packing(MASK)  # 12 rows would be saved by no cut here
-    (group,) = packing.groups
-    assert (group.dialogues, group.length, packing.rows) == (3, 3, 9)
+    (part,) = packing.parts
+    (group,) = part.groups
+    assert (group.dialogues, group.length, part.rows) == (3, 3, 9)
     assert torch.equal(group.key_mask.isfinite()[:, 0, 0], MASK[[1, 2, 0]])
     assert torch.equal(packing.unpack(packing.pack(x)), x * MASK[..., None])
     whole = Packing(torch.ones_like(MASK))
-    assert torch.equal(whole.unpack(whole.pack(x)), x) and whole.groups[0].key_mask is None
+    assert torch.equal(whole.unpack(whole.pack(x)), x) and whole.parts[0].groups[0].key_mask is None
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -47,13 +60,15 @@ def test_the_cut_is_the_best_of_all_cuts(seed):
 
 
 def test_packed_attention_equals_padded_attention_with_gradients(monkeypatch):
-    for group_cost in (0, 2, 100):
-        monkeypatch.setitem(Packing.__init__.__globals__["GROUP_COST"], "cpu", group_cost)
+    for group_cost, part_rows in ((0, 100), (0, 1), (2, 100), (100, 100)):
+        monkeypatch.setitem(module.GROUP_COST, "cpu", group_cost)
+        monkeypatch.setitem(module.PART_ROWS, "cpu", part_rows)
         torch.manual_seed(0)
         layer, packing = CrossAttention(8, 2), Packing(MASK)
         x, keys, values = (torch.randn(3, 3, 8, requires_grad=True) for _ in range(3))
         padded = layer(x, keys, values, MASK[:, None, None, :]) * MASK[..., None]
-        packed = packing.unpack(layer.packed(*map(packing.pack, (x, keys, values)), packing))
+        parts = zip(packing.pack(x), packing.pack(keys), packing.pack(values), packing.parts, strict=True)
+        packed = packing.unpack([layer.packed(*part) for part in parts])
         assert torch.allclose(padded, packed, atol=1e-6)
         one, other = (torch.autograd.grad(y.square().sum(), (x, keys, values)) for y in (padded, packed))
         assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(one, other, strict=True))

@@ -6,6 +6,7 @@ import torch
 from erc_lib.data import Batch
 from erc_lib.errors import ConfigError, DataError
 from erc_lib.layers import Packing
+from erc_lib.layers import packing as packing_module
 from erc_lib.losses import soft_hgr_loss, swfc_loss
 from erc_lib.papers.multiemo import MultiEMO, MultiEMOConfig
 from erc_lib.papers.multiemo.multiattn import MultiAttn, MultiAttnLayer
@@ -100,7 +101,7 @@ def test_multiattn_equals_the_released_code():
 
 def stages(layer: MultiAttnLayer, x, a, v):
     """The layer on one dialogue whose partners are a and v."""
-    return layer(x, [a, v], Packing(torch.ones(1, len(x), dtype=torch.bool)))
+    return layer(x, [a, v], Packing(torch.ones(1, len(x), dtype=torch.bool)).parts[0])
 
 
 def test_one_layer_by_hand():
@@ -130,25 +131,25 @@ def test_equation_2_as_printed_takes_the_other_modality_s_values():
     assert not torch.allclose(stages(keys, x, a, v), stages(printed, x, a, v), atol=1e-3)
 
 
-@pytest.mark.parametrize("limit, again", [(None, 0), (0.0, 6), (4 * 4 * 11 * (16 * 16 + 32) / 2**30, 2)])
+@pytest.mark.parametrize(("limit", "again"), [(1.0, 0), (0.0, 33), (4 * 2 * 10 * (16 * 16 + 32) / 2**30, 23)])
 def test_a_limit_on_activations_changes_no_gradient(limit, again, monkeypatch):
-    """11 utterances in groups of 6, 3 and 2; four layers fit into the last limit, six are there."""
-    monkeypatch.setitem(Packing.__init__.__globals__["GROUP_COST"], "cpu", 0)
+    """11 utterances in three branches; ten rows of two layers fit into the last limit."""
+    monkeypatch.setitem(packing_module.GROUP_COST, "cpu", 0)
+    monkeypatch.setitem(packing_module.PART_ROWS, "cpu", 1)  # a part per length
     torch.manual_seed(0)
     model, batch = MultiEMO(config(dropout=0.3)), Batch.collate(toy())
+    packing = Packing(batch.mask)
+    assert [p.rows for p in packing.parts] == [6, 4, 1]
 
     def gradients(limit):
         torch.manual_seed(1)
         model.zero_grad()
         model.multiattn.activation_memory = limit
+        assert limit == 1.0 or model.multiattn._rows_again(packing, batch.mask.device) == again
         model.objective(model(batch), batch)["total"].backward()
         return [p.grad.clone() for p in model.parameters()]
 
-    unlimited = gradients(1.0)
-    assert model.multiattn._computed_again(11, batch.mask.device) == 0
-    limited = gradients(limit)
-    assert model.multiattn._computed_again(11, batch.mask.device) == again
-    assert all(torch.equal(a, b) for a, b in zip(unlimited, limited, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(gradients(1.0), gradients(limit), strict=True))
 
 
 def test_without_multiattn_features_are_concatenated():

@@ -82,8 +82,8 @@ class MultiEMOConfig(BaseModel):
         default="keys", description="(21) values from the keys' modality (3.4's text), or from the other one, as eq. 2 prints them"
     )
     activation_memory: float | None = Field(
-        default=None, ge=0, description="GiB of MultiAttn's activations kept for the backward pass; layers beyond are computed again there, "
-        "which changes no number. None: 0.25 on a CPU, no limit on a GPU",
+        default=None, ge=0, description="GiB of MultiAttn's activations kept for the backward pass; what goes beyond is computed "
+        "again there, which changes no number. None: 0.1 on a CPU, no limit on a GPU",
     )
     mask_padding: bool = Field(default=True, description="(20) attend to the dialogue's own utterances alone (eq. 2-9)")
 

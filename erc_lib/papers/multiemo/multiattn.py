@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from erc_lib.layers import CrossAttention, Packing
+from erc_lib.layers import CrossAttention, Packing, Part
 from erc_lib.papers.multiemo.config import MultiEMOConfig
 
 
@@ -31,29 +32,35 @@ class MultiAttn(nn.Module):
     def forward(self, contextual: dict[str, Tensor], mask: Tensor) -> dict[str, Tensor]:
         """c of every modality (B, L, D), mask BoolTensor (B, L) of what may be attended to -> f of every modality (B, L, D)."""
         packing = Packing(mask)
-        contextual = {m: packing.pack(c) for m, c in contextual.items()}
-        again = self._computed_again(packing.rows, mask.device) if torch.is_grad_enabled() else 0
-        fused, done = {}, 0
-        for modality, layers in self.layers.items():
-            x = contextual[modality]
-            partners = [contextual[partner] for partner in self.partners[modality]]
-            for layer in layers:  # the output is the next layer's query; keys and values stay
-                x = layer(x, partners, packing) if done >= again else checkpoint(layer, x, partners, packing, use_reentrant=False)
-                done += 1
-            fused[modality] = packing.unpack(x)
-        return fused
+        packed = {m: packing.pack(c) for m, c in contextual.items()}
+        # The first ones are computed again: the backward pass reaches them last, when what the others kept is free.
+        again = self._rows_again(packing, mask.device) if torch.is_grad_enabled() else 0
+        fused: dict[str, list[Tensor]] = {m: [] for m in self.layers}
+        for modality, (i, part) in product(self.layers, enumerate(packing.parts)):
+            queries = packed[modality][i]
+            partners = [packed[partner][i] for partner in self.partners[modality]]
+            if again > 0:
+                again -= part.rows
+                out = checkpoint(self._branch, modality, queries, partners, part, use_reentrant=False)
+            else:
+                out = self._branch(modality, queries, partners, part)
+            fused[modality].append(out)
+        return {m: packing.unpack(parts) for m, parts in fused.items()}
 
-    def _computed_again(self, rows: int, device: torch.device) -> int:
-        """How many layers keep their input alone and are computed again in the backward pass.
+    def _branch(self, modality: str, x: Tensor, partners: list[Tensor], part: Part) -> Tensor:
+        """All layers of one branch on some dialogues (P, D) -> (P, D)."""
+        for layer in self.layers[modality]:
+            x = layer(x, partners, part)  # the output is the next layer's query; keys and values stay
+        return x
 
-        They are the first ones: the backward pass reaches them last, when what the others kept is free again.
-        """
+    def _rows_again(self, packing: Packing, device: torch.device) -> int:
+        """How many rows, counted once per branch, keep only c and are computed again in the backward pass."""
         limit = self.activation_memory
         if limit is None:
-            limit = 0.25 if device.type == "cpu" else math.inf
-        layers = [layer for branch in self.layers.values() for layer in branch]
-        kept = limit * 2**30 // (4 * max(rows, 1) * layers[0].floats_per_row)
-        return max(len(layers) - int(min(kept, len(layers))), 0)
+            limit = 0.1 if device.type == "cpu" else math.inf
+        branch = next(iter(self.layers.values()))
+        rows = len(self.layers) * sum(p.rows for p in packing.parts)
+        return max(rows - int(min(limit * 2**30 / (4 * len(branch) * branch[0].floats_per_row), rows)), 0)
 
 
 class MultiAttnLayer(nn.Module):
@@ -74,11 +81,11 @@ class MultiAttnLayer(nn.Module):
         # eq. 10-12 the hidden layer, the sum and the norm.
         self.floats_per_row = (7 * partners + 2) * d + config.feedforward
 
-    def forward(self, x: Tensor, partners: list[Tensor], packing: Packing) -> Tensor:
+    def forward(self, x: Tensor, partners: list[Tensor], part: Part) -> Tensor:
         """x and the contextual features of each partner, packed (P, D) -> (P, D)."""
         values = [partners[1], partners[1]] if self.swap_values else partners  # eq. 2 prints the second partner's values in the first stage
         for attention, norm, keys, v in zip(self.attentions, self.attention_norms, partners, values, strict=True):
-            attended = attention.packed(x, keys, v, packing)
+            attended = attention.packed(x, keys, v, part)
             x = norm(x + (attended if self.released_dropout else self._drop(attended)))  # eq. 5, 9
         hidden = self.feedforward_out(F.relu(self.feedforward_in(x), inplace=True))  # eq. 10, 11
         if self.released_dropout:
