@@ -64,7 +64,7 @@ def faults(module: str, source: str) -> list[str]:
                 room = module.split(".")[1] if module.count(".") > 1 else None
                 if other == "data" and rest[-1] != "Batch":
                     found.append(f"{module} imports {name}: a paper knows data.Batch alone")
-                if room and other == "papers" and (len(rest) < 2 or rest[1] != room):
+                if room and other == "papers" and (len(rest) < 2 or rest[1] not in (room, "config")):  # config: what all configurations share
                     found.append(f"{module} imports {name}: a paper knows no other paper")
         elif part in ONLY_PLAIN and top not in PLAIN and top not in sys.stdlib_module_names and top != "__future__":
             found.append(f"{module} imports {name}")

@@ -56,7 +56,7 @@ def test_class_weights_are_inverse_frequencies():
 
 
 def test_bad_input():
-    with pytest.raises(ConfigError, match="hiden"):
+    with pytest.raises(ConfigError, match="baseline configuration: hiden_dim: .*did you mean hidden_dim"):
         config(hiden_dim=3)
     with pytest.raises(ConfigError, match="class_counts"):
         config(class_weights=True)

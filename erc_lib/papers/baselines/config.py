@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from erc_lib.errors import ConfigError
+from erc_lib.papers.config import Modality, PaperConfig
 
 
-class BaselineConfig(BaseModel):
+class BaselineConfig(PaperConfig):
     """Configuration of ``BCLSTM`` and ``DialogueRNNClassifier``; frozen, and a misspelt field is an error.
 
     Widths, dropout and the loss weights follow the two models' papers where they give them; the optimiser settings are those common in
     their public implementations. ``dims`` names the modalities, which are concatenated (early fusion), as both papers do.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    title: ClassVar[str] = "baseline"
 
     variant: Literal["paper"] = "paper"
-    dims: dict[Literal["text", "audio", "visual"], int] = Field(default={"text": 100}, description="feature width of each modality used")
+    dims: dict[Modality, int] = Field(default={"text": 100}, description="feature width of each modality used")
     classes: int = Field(default=6, ge=2)
     class_counts: tuple[int, ...] | None = Field(default=None, description="unused unless class_weights")
     hidden_dim: int = Field(default=100, ge=1, description="width of each direction's state")
@@ -33,22 +33,9 @@ class BaselineConfig(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> BaselineConfig:
-        if not self.dims or any(width < 1 for width in self.dims.values()):
-            raise ValueError(f"dims must name at least one modality with a positive width, not {self.dims}")
         if self.class_weights and self.class_counts is None:
             raise ValueError("class_weights needs class_counts, the utterances per class of the training split")
         return self
-
-    def __init__(self, **fields: Any) -> None:
-        try:
-            super().__init__(**fields)
-        except ValidationError as error:
-            problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'config'}: {e['msg']}" for e in error.errors())
-            raise ConfigError(f"baseline configuration: {problems}. Fields: {', '.join(type(self).model_fields)}") from None
-
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        return tuple(m for m in ("text", "audio", "visual") if m in self.dims)
 
     @classmethod
     def iemocap(cls, **fields: Any) -> BaselineConfig:

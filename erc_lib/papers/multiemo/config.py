@@ -6,11 +6,11 @@ always wins. The numbers (1) to (36) are those of the book's table "Where the pa
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from erc_lib.errors import ConfigError
+from erc_lib.papers.config import Modality, PaperConfig
 
 # What the released code sets otherwise than the paper, on both corpora.
 RELEASED: dict[str, Any] = {
@@ -37,19 +37,18 @@ RELEASED_MELD: dict[str, Any] = {
 }
 
 
-class MultiEMOConfig(BaseModel):
+class MultiEMOConfig(PaperConfig):
     """Configuration of :class:`~erc_lib.papers.multiemo.MultiEMO`; frozen, and a misspelt field is an error.
 
     Its ``dims`` name the modalities: ``{"text": 768, "audio": 512, "visual": 1000}`` or any subset (Table 3).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    title: ClassVar[str] = "MultiEMO"
 
     variant: Literal["paper", "released"] = "paper"
-    dims: dict[Literal["text", "audio", "visual"], int] = Field(
+    dims: dict[Modality, int] = Field(
         default={"text": 768, "audio": 512, "visual": 1000}, description="feature width of each modality used; 3.3"
     )
-    classes: int = Field(default=7, ge=2)
     class_counts: tuple[int, ...] | None = Field(
         default=None, description="(12) utterances of each class in the training split; the released SWFC weights need them"
     )
@@ -124,29 +123,11 @@ class MultiEMOConfig(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> MultiEMOConfig:
-        if not self.dims:
-            raise ValueError("dims is empty: name at least one modality, for example {'text': 384}")
-        if any(width < 1 for width in self.dims.values()):
-            raise ValueError(f"dims must be positive widths, not {self.dims}")
         if self.model_dim % self.heads:
             raise ValueError(f"model_dim {self.model_dim} is not divisible by heads {self.heads}")
         if self.mu_swfc + self.mu_hgr > 1:
             raise ValueError(f"mu_swfc {self.mu_swfc} + mu_hgr {self.mu_hgr} exceed 1, which leaves cross-entropy a negative weight (eq. 22)")
-        if self.class_counts is not None and len(self.class_counts) != self.classes:
-            raise ValueError(f"class_counts has {len(self.class_counts)} entries for {self.classes} classes")
         return self
-
-    def __init__(self, **fields: Any) -> None:
-        try:
-            super().__init__(**fields)
-        except ValidationError as error:
-            problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'config'}: {e['msg']}" for e in error.errors())
-            raise ConfigError(f"MultiEMO configuration: {problems}. Fields: {', '.join(type(self).model_fields)}") from None
-
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        """The modalities used, in the fixed order text, audio, visual."""
-        return tuple(m for m in ("text", "audio", "visual") if m in self.dims)
 
     @classmethod
     def iemocap(cls, **fields: Any) -> MultiEMOConfig:
