@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from erc_lib.errors import DataError
-from erc_lib.layers import DialogueRNN
+from erc_lib.layers import DialogueRNN, sinusoids
 from erc_lib.papers.multiemo.config import MultiEMOConfig
 
 
@@ -71,10 +70,3 @@ class DialogueTransformer(nn.Module):
         x = x if self.norm is None else self.norm(x)
         x = x + self.speakers(speakers) + sinusoids(x.shape[1], x.shape[2], x)
         return self.encoder(x, src_key_padding_mask=~mask)
-
-
-def sinusoids(length: int, dim: int, like: Tensor) -> Tensor:
-    """Positions as sines and cosines (Vaswani et al. 2017, 3.5), (L, D), on the device and in the dtype of ``like``."""
-    position = torch.arange(length, device=like.device, dtype=like.dtype)[:, None]
-    rates = torch.exp(torch.arange(0, dim, 2, device=like.device, dtype=like.dtype) * (-9.210340371976184 / dim))  # ln 10000
-    return torch.stack([torch.sin(position * rates), torch.cos(position * rates)], dim=-1).flatten(1)[:, :dim]
