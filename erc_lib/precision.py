@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
+
+
+def full_precision(value: Any) -> Any:
+    """``value`` with every half-precision tensor in it as float32: losses are sums of many terms and need the digits."""
+    if isinstance(value, Tensor):
+        return value.float() if value.dtype in (torch.float16, torch.bfloat16) else value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: full_precision(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init}
+        return dataclasses.replace(value, **fields)
+    if isinstance(value, dict):
+        return {k: full_precision(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)) and type(value) in (list, tuple):
+        return type(value)(full_precision(v) for v in value)
+    return value
 
 
 def in_float32(function: Callable) -> Callable:
@@ -18,7 +33,7 @@ def in_float32(function: Callable) -> Callable:
 
     @functools.wraps(function)
     def widened(*args: Any, **kwargs: Any) -> Any:
-        args, kwargs = _widen(args), _widen(kwargs)
+        args, kwargs = full_precision(args), full_precision(kwargs)
         device = next((x.device.type for x in _leaves((args, kwargs)) if isinstance(x, Tensor)), None)
         if device is None or not torch.is_autocast_enabled(device):
             return function(*args, **kwargs)
@@ -26,14 +41,6 @@ def in_float32(function: Callable) -> Callable:
             return function(*args, **kwargs)
 
     return widened
-
-
-def _widen(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.float() if value.dtype in (torch.float16, torch.bfloat16) else value
-    if isinstance(value, (list, tuple)):
-        return type(value)(_widen(v) for v in value)
-    return {k: _widen(v) for k, v in value.items()} if isinstance(value, dict) else value
 
 
 def _leaves(value: Any):

@@ -22,7 +22,7 @@ ALLOWED = {
     "data": {"errors", "paths"},
     "features": {"data", "errors", "paths", "evaluation"},
     "papers": {"layers", "losses", "data", "errors"},
-    "training": {"data", "evaluation", "errors"},
+    "training": {"data", "evaluation", "errors", "precision"},
     "runs": {"data", "features", "papers", "training", "evaluation", "errors", "paths"},
     "plots": {"runs", "evaluation", "data", "errors"},
     "tables": {"runs", "evaluation", "data", "errors", "papers"},

@@ -19,12 +19,13 @@ from tqdm import tqdm
 
 from erc_lib.data import SPLITS, Batch, Corpus, batches
 from erc_lib.errors import ConfigError, DataError, TrainingError
+from erc_lib.precision import full_precision
 from erc_lib.training.checkpoint import Checkpoints, random_state, restore_random_state, weights_of
 from erc_lib.training.config import TrainingConfig
 from erc_lib.training.identity import accelerator_for, seed_streams, training_identity
 from erc_lib.training.optimisation import Schedule, build_optimizer
 from erc_lib.training.protocol import Model
-from erc_lib.training.scoring import checked_terms, evaluate, full_precision, modalities_of, prediction_frame, score
+from erc_lib.training.scoring import checked_terms, evaluate, modalities_of, prediction_frame, score
 from erc_lib.training.selection import select, should_stop
 
 MONITOR = "test_weighted_f1_monitor"

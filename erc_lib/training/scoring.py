@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from erc_lib.data import Batch, Dialogue, batches
 from erc_lib.errors import ConfigError, DataError, TrainingError
 from erc_lib.evaluation import classification_metrics
+from erc_lib.precision import full_precision
 
 
 @dataclass(frozen=True)
@@ -57,20 +57,6 @@ def modalities_of(model: nn.Module) -> list[str] | None:
     """The modalities a model wants in its batches: the keys of ``config.dims``; None: whatever is there."""
     dims = getattr(getattr(model, "config", None), "dims", None)
     return list(dims) if dims else None
-
-
-def full_precision(value: Any) -> Any:
-    """``value`` with every half-precision tensor in it as float32: losses are sums of many terms and need the digits."""
-    if isinstance(value, Tensor):
-        return value.float() if value.dtype in (torch.float16, torch.bfloat16) else value
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: full_precision(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init}
-        return dataclasses.replace(value, **fields)
-    if isinstance(value, dict):
-        return {k: full_precision(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)) and type(value) in (list, tuple):
-        return type(value)(full_precision(v) for v in value)
-    return value
 
 
 def checked_terms(terms: dict[str, Tensor], where: str, advice: str) -> dict[str, float]:

@@ -12,8 +12,8 @@ from torch import nn
 
 from erc_lib.data import Batch, Corpus
 from erc_lib.errors import ConfigError, DataError, TrainingError
+from erc_lib.precision import full_precision
 from erc_lib.training import TrainingConfig, fit, predict, seed_everything, select
-from erc_lib.training.scoring import full_precision
 from erc_lib.training.selection import should_stop
 
 
