@@ -210,8 +210,12 @@ def train(options: argparse.Namespace) -> int:
     spec = RunSpec(**{f: getattr(options, f) for f in fields}, modalities=modalities, features=features, **settings)
     run = run_one(spec, RunStore(options.store), device=options.device, progress=True, keep_weights=options.keep_weights)
     test, validation = run.metrics["test"], run.metrics["validation"]
-    print(f"{run.spec}: test weighted F1 {100 * test['weighted_f1']:.2f} %, accuracy {100 * test['accuracy']:.2f} %")
-    print(f"epoch {run.environment['best_epoch']}, of validation weighted F1 {100 * validation['weighted_f1']:.2f} %")
+    if "mean_pearson" in test:
+        print(f"{run.spec}: test Pearson's r {test['mean_pearson']:.3f} on average, {', '.join(f'{r:.3f}' for r in test['pearson'])}")
+        print(f"epoch {run.environment['best_epoch']}, of validation Pearson's r {validation['mean_pearson']:.3f}")
+    else:
+        print(f"{run.spec}: test weighted F1 {100 * test['weighted_f1']:.2f} %, accuracy {100 * test['accuracy']:.2f} %")
+        print(f"epoch {run.environment['best_epoch']}, of validation weighted F1 {100 * validation['weighted_f1']:.2f} %")
     print(run.directory)
     return 0
 

@@ -36,7 +36,8 @@ class Run:
     Attributes:
         spec: its specification; ``settings``: the full ``{"model": ..., "training": ...}`` that followed from it.
         environment: commit, versions, device, seconds, parameters, best_epoch, corpus, files.
-        history: one row per epoch. predictions: columns split, dialogue, position, label, predicted, p_0 ... p_{C-1}.
+        history: one row per epoch. predictions: columns split, dialogue, position, label, predicted, p_0 ... p_{C-1};
+            of dimensions label_0 ... and predicted_0 ...
         metrics: ``{"validation": {...}, "test": {...}, "test_best_epoch": {...}}``, fractions.
         directory: where it lies.
     """
@@ -178,7 +179,8 @@ class RunStore:
 
         Probabilities are stored as float32. ``weights``: a safetensors file to keep beside it (see :data:`WEIGHTS`).
         """
-        missing = [c for c in ("split", "dialogue", "position", "label", "predicted") if c not in predictions]
+        kind = ("label_0", "predicted_0") if "label_0" in predictions else ("label", "predicted")  # dimensions or classes
+        missing = [c for c in ("split", "dialogue", "position", *kind) if c not in predictions]
         if missing:
             raise DataError(f"{spec}: the predictions have no column {missing[0]!r}")
         probabilities = [c for c in predictions if re.fullmatch(r"p_\d+", str(c))]

@@ -25,11 +25,8 @@ from erc_lib.training.config import TrainingConfig
 from erc_lib.training.identity import accelerator_for, seed_streams, training_identity
 from erc_lib.training.optimisation import Schedule, build_optimizer
 from erc_lib.training.protocol import Model
-from erc_lib.training.scoring import checked_terms, evaluate, modalities_of, prediction_frame, score
+from erc_lib.training.scoring import checked_terms, evaluate, headline, modalities_of, prediction_frame, score
 from erc_lib.training.selection import select, should_stop
-
-MONITOR = "test_weighted_f1_monitor"
-
 
 @dataclass(frozen=True)
 class FitResult:
@@ -38,7 +35,7 @@ class FitResult:
     Attributes:
         history: one row per epoch: epoch (from 1), train_* and val_* for each term of the objective, val_weighted_f1,
             val_accuracy, val_macro_f1, test_weighted_f1_monitor (looked at by nobody but ``test_best_epoch``), lr (of the first
-            group, at the epoch's end), seconds. Terms are means over utterances of their batch's value; train_* in training
+            group, at the epoch's end), seconds. With dimensions val_mean_pearson, val_mean_squared_error, test_mean_pearson_monitor. Terms are means over utterances of their batch's value; train_* in training
             mode, with dropout.
         best_epoch: the epoch that :func:`~erc_lib.training.selection.select` chose.
         predictions: of that epoch, splits validation and test: split, dialogue, position, label, predicted, p_0 .. p_{C-1}.
@@ -130,18 +127,19 @@ def fit(
             )  # fmt: skip
             schedule.after_epoch(validation.terms["total"])
             scores, test_scores = score(validation), score(test)
+            main = headline(scores)
             history.append(
                 {
                     "epoch": epoch,
                     **{f"train_{k}": v for k, v in terms.items()},
                     **{f"val_{k}": v for k, v in validation.terms.items()},
-                    **{f"val_{k}": scores[k] for k in ("weighted_f1", "accuracy", "macro_f1")},
-                    MONITOR: test_scores["weighted_f1"],
+                    **{f"val_{k}": v for k, v in scores.items() if not isinstance(v, list)},
+                    f"test_{main}_monitor": test_scores[main],
                     "lr": float(plain_optimizer.param_groups[0]["lr"]),
                     "seconds": time.perf_counter() - started,
                 }
             )
-            if not test_best or test_scores["weighted_f1"] > test_best["weighted_f1"]:
+            if not test_best or test_scores[main] > test_best[main]:
                 test_best = {**test_scores, "epoch": epoch}
             if select(history) == epoch:
                 best_weights = weights_of(model)
@@ -156,7 +154,7 @@ def fit(
                     "random": random_state(),
                 }
                 checkpoints.save(epoch, select(history), best_weights if select(history) == epoch else weights_of(model), state)
-            bar.set_postfix(loss=f"{terms['total']:.4g}", val_f1=f"{scores['weighted_f1']:.4f}", best=select(history))
+            bar.set_postfix(loss=f"{terms['total']:.4g}", val=f"{scores[main]:.4f}", best=select(history))
             bar.update()
 
     best_epoch = select(history)
@@ -168,7 +166,8 @@ def fit(
         final = evaluate(model, held_out[split], objective=False, where=f"selected epoch, {split}", autocast=accelerator.autocast)
         metrics[split] = score(final)
         frames.append(prediction_frame(split, corpus.split(split), final))
-    _check_selected(metrics["validation"]["weighted_f1"], history[best_epoch - 1]["val_weighted_f1"], name, accelerator)
+    main = headline(metrics["validation"])
+    _check_selected(metrics["validation"][main], history[best_epoch - 1][f"val_{main}"], name, accelerator)
     metrics["test_best_epoch"] = test_best
     table = pd.DataFrame(history)
     return FitResult(table, best_epoch, pd.concat(frames, ignore_index=True), metrics, float(table["seconds"].sum()), model)
@@ -228,8 +227,6 @@ def _check(model: nn.Module, corpus: Corpus) -> None:
         if len(set(names)) != len(names):
             twice = next(n for n in names if names.count(n) > 1)
             raise DataError(f"corpus {corpus.name!r}: two {split} dialogues are called {twice!r}; predictions are stored by it")
-        if corpus.split(split)[0].labels.is_floating_point():
-            raise ConfigError(f"corpus {corpus.name!r} has dimensions as labels; fit scores and selects by classes only")
     config = getattr(model, "config", None)
     for modality in modalities_of(model) or []:
         width, wanted = corpus.dims.get(modality), config.dims[modality]
@@ -265,6 +262,6 @@ def _check_selected(found: float, recorded: float, name: str, accelerator: Accel
     """
     if accelerator.device.type == "cpu" and abs(found - recorded) > 1e-3:
         raise TrainingError(
-            f"{name} with its selected weights has a validation weighted F1 of {found:.4f}, but had {recorded:.4f} in its "
+            f"{name} with its selected weights has a validation score of {found:.4f}, but had {recorded:.4f} in its "
             "epoch: it keeps state that is neither a parameter nor a persistent buffer, so it can be neither selected nor resumed"
         )

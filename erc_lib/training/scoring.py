@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from erc_lib.data import Batch, Dialogue, batches
 from erc_lib.errors import ConfigError, DataError, TrainingError
-from erc_lib.evaluation import classification_metrics
+from erc_lib.evaluation import classification_metrics, dimensional_metrics
 from erc_lib.precision import full_precision
 
 
@@ -25,8 +25,8 @@ class Evaluation:
 
     Attributes:
         ids: N utterance ids.
-        labels: (N,) int64.
-        logits: (N, C) float64, finite.
+        labels: (N,) int64, or (N, C) float of emotion dimensions.
+        logits: (N, C) float64, finite; with dimensions the predicted values themselves.
         terms: each term of the objective, the mean over utterances of its batch's value; empty where not asked for.
     """
 
@@ -34,6 +34,11 @@ class Evaluation:
     labels: np.ndarray
     logits: np.ndarray
     terms: dict[str, float]
+
+    @property
+    def dimensional(self) -> bool:
+        """Whether the labels are real numbers."""
+        return not np.issubdtype(self.labels.dtype, np.integer)
 
     @property
     def probabilities(self) -> np.ndarray:
@@ -47,10 +52,15 @@ class Evaluation:
 
 
 def score(evaluation: Evaluation) -> dict[str, Any]:
-    """Metrics by the kind of the labels: classes so far."""
-    if not np.issubdtype(evaluation.labels.dtype, np.integer):
-        raise ConfigError("the labels are dimensions (float), but only classes can be scored yet; give the corpus class labels")
+    """Metrics by the kind of the labels: classes or dimensions."""
+    if evaluation.dimensional:
+        return dimensional_metrics(evaluation.labels, evaluation.logits)
     return classification_metrics(evaluation.labels, evaluation.predicted, evaluation.logits.shape[1])
+
+
+def headline(scores: dict[str, Any]) -> str:
+    """The metric by which epochs are chosen and runs compared: weighted F1 of classes, mean Pearson's r of dimensions."""
+    return "mean_pearson" if "mean_pearson" in scores else "weighted_f1"
 
 
 def modalities_of(model: nn.Module) -> list[str] | None:
@@ -119,17 +129,24 @@ def evaluate(
 def prediction_frame(split: str, dialogues: Sequence[Dialogue], evaluation: Evaluation) -> pd.DataFrame:
     """One row per utterance, in the order of ``dialogues``: split, dialogue, position, label, predicted, p_0 .. p_{C-1}.
 
-    Probabilities are float32. Rows are joined by utterance id, for batches come in another order than the corpus.
+    Of dimensions: split, dialogue, position, label_0 .. label_{C-1}, predicted_0 .. predicted_{C-1}. Probabilities and dimensions are float32. Rows are joined by utterance id, for batches come in another order than the corpus.
     """
     row_of = {utterance: row for row, utterance in enumerate(evaluation.ids)}
     place = [(d.id, position, row_of[utterance]) for d in dialogues for position, utterance in enumerate(d.ids)]
     rows = np.array([row for _, _, row in place], dtype=np.int64)
+    where = {
+        "split": [split] * len(place),
+        "dialogue": [dialogue for dialogue, _, _ in place],
+        "position": np.array([position for _, position, _ in place], dtype=np.int64),
+    }
+    if evaluation.dimensional:
+        labels, predicted = evaluation.labels[rows].astype(np.float32), evaluation.logits[rows].astype(np.float32)
+        columns = {f"label_{c}": labels[:, c] for c in range(labels.shape[1])}
+        return pd.DataFrame({**where, **columns, **{f"predicted_{c}": predicted[:, c] for c in range(predicted.shape[1])}})
     probabilities = evaluation.probabilities[rows]
     return pd.DataFrame(
         {
-            "split": [split] * len(place),
-            "dialogue": [dialogue for dialogue, _, _ in place],
-            "position": np.array([position for _, position, _ in place], dtype=np.int64),
+            **where,
             "label": evaluation.labels[rows],
             "predicted": evaluation.predicted[rows].astype(np.int64),
             **{f"p_{c}": probabilities[:, c] for c in range(probabilities.shape[1])},

@@ -2,16 +2,18 @@ from __future__ import annotations
 
 import typing
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from erc_lib.data import Batch
+from erc_lib.data import Batch, Corpus, Dialogue
 from erc_lib.errors import ConfigError, DataError
 from erc_lib.papers.dialogue_trm import DialogueTRM, DialogueTRMConfig, conv_context, indi_context
 from erc_lib.papers.dialogue_trm.config import Fusion
 from erc_lib.papers.dialogue_trm.fusion import GMU, CompactBilinear
 from erc_lib.papers.dialogue_trm.gate import Gates
+from erc_lib.training import TrainingConfig, fit
 from tests.papers import invariants
 from tests.papers.invariants import WIDTHS, toy
 
@@ -221,3 +223,22 @@ def test_bad_input():
         model()(Batch.collate(toy(), ["text", "audio"]))
     with pytest.raises(DataError, match="width 7, the batch has 9"):
         model()(Batch.collate(toy(widths={**WIDTHS, "text": 9})))
+
+
+def test_a_training_on_dimensions_from_end_to_end():
+    """Labels are a linear map of the features, so the correlation must rise; selection and predictions are of dimensions."""
+    to_labels = torch.randn(7, 4, generator=torch.Generator().manual_seed(0))
+
+    def with_dimensions(dialogues, seed):
+        return [Dialogue(f"{len(dialogues)}-{seed}/{d.id}", d.speakers, d.features["text"] @ to_labels, d.features) for d in dialogues]
+
+    splits = [with_dimensions(toy(lengths=(6,) * n, seed=seed), seed) for seed, n in enumerate((40, 10, 10))]
+    corpus = Corpus("dimensions", *splits, ("valence", "arousal", "expectancy", "power"))
+    built = model(head="dimensional", dims={"text": 7}, context={"text": "self"})
+    result = fit(built, corpus, TrainingConfig(epochs=12, batch_size=8, learning_rate=5e-3, schedule="none"), seed=0, progress=False)
+    assert result.metrics["test"]["mean_pearson"] > 0.8 and len(result.metrics["test"]["pearson"]) == 4
+    assert result.best_epoch == int(result.history["val_mean_pearson"].idxmax()) + 1
+    assert result.metrics["test_best_epoch"]["mean_pearson"] == pytest.approx(result.history["test_mean_pearson_monitor"].max())
+    test = result.predictions[result.predictions["split"] == "test"]
+    r = [np.corrcoef(test[f"label_{c}"], test[f"predicted_{c}"])[0, 1] for c in range(4)]
+    assert r == pytest.approx(result.metrics["test"]["pearson"], abs=1e-5)
