@@ -97,6 +97,25 @@ def training_curves(histories: Mapping[str, pd.DataFrame], *, terms: Sequence[st
     return fig
 
 
+def validation_curves(histories: Sequence[tuple[str, pd.DataFrame]], *, ax: Axes | None = None) -> Axes:
+    """Validation weighted F1 over epochs, one line per run; runs of one model share a colour.
+
+    Args:
+        histories: (model, history) of each run, as many per model as there are seeds.
+    """
+    if not histories:
+        raise DataError("validation_curves: there is no history to draw")
+    ax = ax or plt.subplots(figsize=(WIDTH, 2.9), layout="constrained")[1]
+    table = pd.concat([h[["epoch", "val_weighted_f1"]].assign(model=model, run=i) for i, (model, h) in enumerate(histories)])
+    table["val_weighted_f1"] *= 100
+    sns.lineplot(
+        table, x="epoch", y="val_weighted_f1", hue="model", style="model", units="run", estimator=None, ax=ax, palette=PALETTE[: table["model"].nunique()], lw=1.2,
+    )  # fmt: skip
+    ax.set(xlabel="epoch", ylabel="validation weighted F1 (%)")
+    ax.legend(fontsize=8, title=None)
+    return ax
+
+
 def seed_intervals(runs: pd.DataFrame, summary: pd.DataFrame, *, lines: Mapping[str, float] | None = None, ax: Axes | None = None) -> Axes:
     """One row per model: a small dot per seed, a large one for the mean, a bar for its 95 % interval over dialogues.
 

@@ -47,6 +47,16 @@ def test_training_curves_name_an_unknown_term():
         plots.training_curves({})
 
 
+def test_validation_curves_draw_every_run_in_its_model_s_colour():
+    ax = plots.validation_curves([("a", history()), ("a", history()), ("b", history())])
+    drawn = [line for line in ax.lines if len(line.get_xdata())]
+    assert [line.get_ydata().tolist() for line in drawn] == [pytest.approx([10, 40, 30])] * 3
+    assert drawn[0].get_color() == drawn[1].get_color() != drawn[2].get_color()
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["a", "b"]
+    with pytest.raises(DataError, match="no history"):
+        plots.validation_curves([])
+
+
 def test_tsne_keeps_apart_what_is_apart_and_repeats():
     rng = np.random.default_rng(0)
     x = np.vstack([rng.normal(0, 0.1, (12, 8)), rng.normal(5, 0.1, (12, 8))])

@@ -35,7 +35,8 @@ class Converted:
 
     Attributes:
         utterances: one row per utterance, dialogues whole and in the order of speech; columns :data:`COLUMNS`
-            (``speaker`` is a name, ``label`` an index into the corpus' label names).
+            (``speaker`` is a name, ``label`` an index into the corpus' label names; a corpus of
+            dimensions has a column ``label_<name>`` for each instead).
         features: modality -> float32 (N, D_m), row by row as in ``utterances``.
     """
 
@@ -70,7 +71,11 @@ def to_corpus(name: str, converted: Converted, label_names: Iterable[str], prove
     table = converted.utterances
     dialogue, split, speaker = (table[c].to_numpy(dtype=object) for c in ("dialogue", "split", "speaker"))
     texts, ids = table["text"].tolist(), table["id"].tolist()
-    labels = torch.from_numpy(table["label"].to_numpy(dtype=np.int64, copy=True))
+    label_names = tuple(label_names)
+    if "label" in table:
+        labels = torch.from_numpy(table["label"].to_numpy(dtype=np.int64, copy=True))
+    else:  # emotion dimensions, a column each
+        labels = torch.from_numpy(table[[f"label_{n}" for n in label_names]].to_numpy(dtype=np.float32, copy=True))
     features = {m: torch.from_numpy(x) for m, x in converted.features.items()}
     starts = np.flatnonzero(np.append(True, dialogue[1:] != dialogue[:-1])[: len(table)])
     dialogues: dict[str, list[Dialogue]] = {s: [] for s in SPLITS}
@@ -84,7 +89,7 @@ def to_corpus(name: str, converted: Converted, label_names: Iterable[str], prove
                 texts=tuple(texts[start:end]), ids=tuple(ids[start:end]), speaker_names=names,
             )
         )
-    return Corpus(name=name, label_names=tuple(label_names), provenance=provenance, **dialogues)
+    return Corpus(name=name, label_names=label_names, provenance=provenance, **dialogues)
 
 
 def number_speakers(names: Iterable[str]) -> tuple[torch.Tensor, tuple[str, ...]]:

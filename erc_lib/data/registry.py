@@ -14,7 +14,7 @@ from erc_lib.data.sources import did_you_mean
 from erc_lib.errors import ConfigError
 
 # name -> module with `load(**options)`, or preset of the simulation; imported only when asked for
-REAL = {"meld": "erc_lib.data.meld", "iemocap": "erc_lib.data.iemocap", "mosi": "erc_lib.data.mosi"}
+REAL = {"meld": "erc_lib.data.meld", "iemocap": "erc_lib.data.iemocap", "mosi": "erc_lib.data.mosi", "avec": "erc_lib.data.avec"}
 SIMULATED = {"simulated-meld": "meld", "simulated-iemocap": "iemocap"}
 CORPORA = (*REAL, *SIMULATED)
 
@@ -23,9 +23,9 @@ def load_corpus(name: str, **options: Any) -> Corpus:
     """The corpus of that name.
 
     Args:
-        name: ``"meld"``, ``"iemocap"``, ``"mosi"`` (public data, fetched on first use), ``"simulated-meld"`` or
+        name: ``"meld"``, ``"iemocap"``, ``"mosi"``, ``"avec"`` (public data, fetched on first use), ``"simulated-meld"`` or
             ``"simulated-iemocap"``.
-        options: of ``"mosi"``: ``seed`` (its validation set); of the simulated: counts of dialogues ``train``,
+        options: of ``"mosi"``: ``seed`` (its validation set); of ``"avec"``: ``window`` (utterances of a stand-in dialogue); of the simulated: counts of dialogues ``train``,
             ``validation``, ``test``, the ``seed``, and any field of ``SimulationConfig``.
 
     Raises:
