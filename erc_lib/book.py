@@ -25,6 +25,7 @@ import yaml
 from pydantic import BaseModel
 
 from erc_lib.errors import DataError
+from erc_lib.papers.dialogue_trm import DialogueTRMConfig
 from erc_lib.papers.multiemo import MultiEMOConfig
 from erc_lib.paths import REPOSITORY
 
@@ -109,7 +110,8 @@ def stage(folder: Path, *, book: Path, chapters: Path, announcement: str = "") -
         shutil.copy(notebook, folder / "chapters")
     (folder / "_generated").mkdir()
     (folder / "_generated" / "differences.md").write_text(differences_table(), encoding="utf8")
-    (folder / "_generated" / "multiemo_config.md").write_text(fields_table(MultiEMOConfig), encoding="utf8")
+    for name, config in (("multiemo", MultiEMOConfig), ("dialogue_trm", DialogueTRMConfig)):
+        (folder / "_generated" / f"{name}_config.md").write_text(fields_table(config), encoding="utf8")
     config = yaml.safe_load((book.parent / "_config.yml").read_text(encoding="utf8"))
     if announcement:
         config["sphinx"]["config"]["html_theme_options"]["announcement"] = announcement
