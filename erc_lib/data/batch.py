@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -61,6 +61,20 @@ class Batch:
     def lengths(self) -> Tensor:
         """LongTensor (B,): utterances of each dialogue."""
         return self.mask.sum(dim=1)
+
+    def require(self, dims: Mapping[str, int], model: str) -> dict[str, Tensor]:
+        """The features (B, L, D_m) of the modalities that ``dims`` (modality -> width) names; ``model`` stands in the error.
+
+        Raises:
+            DataError: a modality that the batch has not, or with another width.
+        """
+        for modality, width in dims.items():
+            x = self.features.get(modality)
+            if x is None:
+                raise DataError(f"{model} was built for {', '.join(dims)}; the batch has no {modality} features")
+            if x.shape[-1] != width:
+                raise DataError(f"{model} expects {modality} features of width {width}, the batch has {x.shape[-1]}")
+        return {m: self.features[m] for m in dims}
 
     def to(self, device: torch.device | str) -> Batch:
         """This batch with every tensor on ``device``."""

@@ -146,3 +146,15 @@ def test_little_of_a_meld_epoch_is_padding(from_mirror, batch_size):
     for seed in range(5):
         assert padding(batches(corpus.train, batch_size, generator=torch.Generator().manual_seed(seed))) < 0.2
     assert padding(batches(corpus.train, batch_size)) < 0.2
+
+
+def test_require_names_what_is_missing():
+    batch = Batch.collate([dialogue("a", 3)])
+    have = {m: x.shape[-1] for m, x in batch.features.items()}
+    assert list(batch.require(have, "Model")) == list(have)
+    name, width = next(iter(have.items()))
+    with pytest.raises(DataError, match=f"Model expects {name} features of width {width + 1}, the batch has {width}"):
+        batch.require({name: width + 1}, "Model")
+    batch.features.pop(name)
+    with pytest.raises(DataError, match=f"Model was built for {name}; the batch has no {name} features"):
+        batch.require({name: width}, "Model")

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from erc_lib.data.batch import Batch
-from erc_lib.errors import DataError
 from erc_lib.layers import DialogueRNN
 from erc_lib.papers.baselines.config import BaselineConfig
 
@@ -39,10 +38,8 @@ class _Baseline(nn.Module):
         raise TypeError("a baseline defines its own context model")
 
     def forward(self, batch: Batch) -> BaselineOutput:
-        for m in self.config.modalities:
-            if m not in batch.features:
-                raise DataError(f"{type(self).__name__} was built for {', '.join(self.config.modalities)}; the batch has no {m} features")
-        x = torch.cat([batch.features[m] for m in self.config.modalities], dim=-1)
+        features = batch.require(self.config.dims, type(self).__name__)
+        x = torch.cat([features[m] for m in self.config.modalities], dim=-1)
         embedding = self.context(x, batch)
         return BaselineOutput(self.classify(self.drop(F.relu(self.hidden(self.drop(embedding))))), embedding)
 

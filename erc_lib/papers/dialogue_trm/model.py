@@ -54,7 +54,8 @@ class DialogueTRM(nn.Module):
         self.classify = nn.Linear(hidden, config.classes)  # W^C or W^D
 
     def forward(self, batch: Batch) -> DialogueTRMOutput:
-        r = {m: intra(self._features(batch, m), batch.mask) for m, intra in self.intra.items()}
+        features = batch.require(self.config.dims, "DialogueTRM")
+        r = {m: intra(features[m], batch.mask) for m, intra in self.intra.items()}
         o, gates = (next(iter(r.values()))[batch.mask], {}) if self.fusion is None else self.fusion(r, batch.mask)
         p = self.classify(torch.tanh(self.hidden(o)))  # eq. 17
         return DialogueTRMOutput(_padded(p, batch.mask), r, gates, _padded(o, batch.mask))
@@ -68,14 +69,6 @@ class DialogueTRM(nn.Module):
         if labels.is_floating_point():
             return {"total": F.mse_loss(predicted.float(), labels)}
         return {"total": F.cross_entropy(predicted, labels)}
-
-    def _features(self, batch: Batch, modality: str) -> Tensor:
-        x = batch.features.get(modality)
-        if x is None:
-            raise DataError(f"DialogueTRM was built for {', '.join(self.config.modalities)}; the batch has no {modality} features")
-        if x.shape[-1] != self.config.dims[modality]:
-            raise DataError(f"DialogueTRM expects {modality} features of width {self.config.dims[modality]}, the batch has {x.shape[-1]}")
-        return x
 
 
 def _padded(x: Tensor, mask: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from erc_lib.data.batch import Batch
-from erc_lib.errors import ConfigError, DataError
+from erc_lib.errors import ConfigError
 from erc_lib.losses import soft_hgr_loss, swfc_loss
 from erc_lib.papers.multiemo.config import MultiEMOConfig
 from erc_lib.papers.multiemo.context import Context
@@ -56,7 +56,8 @@ class MultiEMO(nn.Module):
         self.classify = nn.Linear(config.classifier_hidden, config.classes)
 
     def forward(self, batch: Batch) -> MultiEMOOutput:
-        contextual = {m: context(self._features(batch, m), batch.speakers, batch.mask) for m, context in self.contexts.items()}
+        features = batch.require(self.config.dims, "MultiEMO")
+        contextual = {m: context(features[m], batch.speakers, batch.mask) for m, context in self.contexts.items()}
         fused = contextual
         if self.multiattn is not None:
             fused = self.multiattn(contextual, batch.mask if self.config.mask_padding else torch.ones_like(batch.mask))
@@ -89,11 +90,3 @@ class MultiEMO(nn.Module):
             hgr = soft_hgr_loss([f[real] for f in output.fused.values()], variant=config.hgr_variant)
             terms["soft_hgr"] = config.mu_hgr * (hgr / n if config.hgr_variant == "paper" else hgr)
         return {"total": torch.stack(list(terms.values())).sum(), **terms}
-
-    def _features(self, batch: Batch, modality: str) -> Tensor:
-        x = batch.features.get(modality)
-        if x is None:
-            raise DataError(f"MultiEMO was built for {', '.join(self.config.modalities)}; the batch has no {modality} features")
-        if x.shape[-1] != self.config.dims[modality]:
-            raise DataError(f"MultiEMO expects {modality} features of width {self.config.dims[modality]}, the batch has {x.shape[-1]}")
-        return x
