@@ -1,6 +1,6 @@
 """How long the training part of a MultiEMO epoch takes at the real sizes, where the time goes, and the floor under it.
 
-    python benchmarks/multiemo_epoch.py [--repeats 3] [--threads 2] [--dropout 0 0.1] [--json FILE]
+    python benchmarks/multiemo_epoch.py [--repeats 3] [--threads 2] [--dropout 0 0.1] [--activation-memory GIB] [--json FILE]
 
 Sizes: MELD 11,098 turns in batches of 100 dialogues, IEMOCAP 5,504 turns in batches of 64; 6 layers, 256-d, three modalities of
 random features (768, 512, 1000 wide), lengths drawn like the corpora's. The floor is the time of the matrix products that the epoch cannot avoid (forward and
@@ -90,11 +90,11 @@ def epoch(model: MultiEMO, optimizer: torch.optim.Optimizer, data: list[Dialogue
     return time.perf_counter() - start
 
 
-def measure(corpus: str, repeats: int, dropout: float) -> dict:
+def measure(corpus: str, repeats: int, dropout: float, limit: float | None) -> dict:
     data = dialogues(corpus)
     assert sum(map(len, data)) == SIZES[corpus][0]
     preset = MultiEMOConfig.meld if corpus == "meld" else MultiEMOConfig.iemocap
-    config = preset(dims=DIMS, dropout=dropout)
+    config = preset(dims=DIMS, dropout=dropout, activation_memory=limit)
     torch.manual_seed(0)
     model = MultiEMO(config).train()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, betas=(0.9, 0.99), weight_decay=2e-5, fused=True)
@@ -110,7 +110,7 @@ def measure(corpus: str, repeats: int, dropout: float) -> dict:
     floor = sum(work.values()) / statistics.median(rates)
     median = statistics.median(seconds)
     result = {
-        "corpus": corpus, "dropout": dropout, "turns": SIZES[corpus][0], "threads": torch.get_num_threads(), "seconds": round(median, 2), "all": [round(s, 2) for s in seconds],
+        "corpus": corpus, "dropout": dropout, "activation_memory_gib": "default" if limit is None else limit, "turns": SIZES[corpus][0], "threads": torch.get_num_threads(), "seconds": round(median, 2), "all": [round(s, 2) for s in seconds],
         "rate_gflops": round(statistics.median(rates) / 1e9), "work_tflop": round(sum(work.values()) / 1e12, 3), "floor_seconds": round(floor, 2),
         "share_of_floor_rate": round(floor / median, 3), "floor_by_part": {p: round(w / sum(work.values()), 3) for p, w in work.items()},
         "shares": shares(model, optimizer, data, config),
@@ -162,16 +162,21 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--dropout", type=float, nargs="+", default=[0.0, 0.1], help="0: as the released scripts; 0.1: as the paper")
+    parser.add_argument("--activation-memory", type=float, metavar="GIB", help="MultiEMOConfig.activation_memory; 1000 keeps everything. Default: its default, then 1000 without dropout")
     parser.add_argument("--json", help="write the figures here too")
     parser.add_argument("--only", choices=list(SIZES), help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.only:  # one corpus per process, so that its peak memory is its own
-        print(json.dumps(measure(options.only, options.repeats, options.dropout[0])))
+        print(json.dumps(measure(options.only, options.repeats, options.dropout[0], options.activation_memory)))
         return
     results = []
-    for corpus, dropout in itertools.product(SIZES, options.dropout):
+    settings = [(dropout, options.activation_memory) for dropout in options.dropout]
+    if options.activation_memory is None:
+        settings.append((0.0, 1000.0))
+    for corpus, (dropout, limit) in itertools.product(SIZES, settings):
         command = [sys.executable, __file__, "--only", corpus, "--dropout", str(dropout), "--repeats", str(options.repeats), "--threads", str(options.threads)]
+        command += [] if limit is None else ["--activation-memory", str(limit)]
         results.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
         print(json.dumps(results[-1], indent=2))
     if options.json:
