@@ -14,9 +14,10 @@ from erc_lib.data.sources import did_you_mean
 from erc_lib.errors import ConfigError
 
 # name -> module with `load(**options)`, or preset of the simulation; imported only when asked for
-REAL = {"meld": "erc_lib.data.meld", "iemocap": "erc_lib.data.iemocap", "mosi": "erc_lib.data.mosi", "avec": "erc_lib.data.avec"}
+REAL = {"meld": "erc_lib.data.meld", "iemocap": "erc_lib.data.iemocap", "mosi": "erc_lib.data.mosi"}
+DIMENSIONAL = {"avec": "erc_lib.data.avec"}  # labelled with real numbers instead of classes
 SIMULATED = {"simulated-meld": "meld", "simulated-iemocap": "iemocap"}
-CORPORA = (*REAL, *SIMULATED)
+CORPORA = (*REAL, *DIMENSIONAL, *SIMULATED)
 
 
 def load_corpus(name: str, **options: Any) -> Corpus:
@@ -31,8 +32,8 @@ def load_corpus(name: str, **options: Any) -> Corpus:
     Raises:
         ConfigError: unknown name or option. DataError: data that cannot be had or used.
     """
-    if name in REAL:
-        load = importlib.import_module(REAL[name]).load
+    if name in REAL or name in DIMENSIONAL:
+        load = importlib.import_module((REAL | DIMENSIONAL)[name]).load
         _check_options(name, load, options)
         return load(**options)
     if name in SIMULATED:
