@@ -23,7 +23,7 @@ from pathlib import Path
 
 import torch
 
-from erc_lib.data import Corpus, Dialogue, batches
+from erc_lib.data import Dialogue, batches
 from erc_lib.papers.multiemo import MultiEMO, MultiEMOConfig, MultiEMOOutput
 
 DIMS = {"text": 768, "audio": 512, "visual": 1000}

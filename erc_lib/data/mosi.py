@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from erc_lib.data.conversation import Corpus, Dialogue
+from erc_lib.data.conversation import Corpus
 from erc_lib.data.convert import COLUMNS, Converted, check_counts, convert, to_corpus
 from erc_lib.data.csv_files import REMEDY, read_matrix, read_table, row_number, whole_numbers
 from erc_lib.errors import ConfigError, DataError

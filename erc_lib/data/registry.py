@@ -18,6 +18,7 @@ REAL = {"meld": "erc_lib.data.meld", "iemocap": "erc_lib.data.iemocap", "mosi": 
 DIMENSIONAL = {"avec": "erc_lib.data.avec"}  # labelled with real numbers instead of classes
 SIMULATED = {"simulated-meld": "meld", "simulated-iemocap": "iemocap"}
 CORPORA = (*REAL, *DIMENSIONAL, *SIMULATED)
+LOADERS = REAL | DIMENSIONAL
 
 
 def load_corpus(name: str, **options: Any) -> Corpus:
@@ -32,8 +33,8 @@ def load_corpus(name: str, **options: Any) -> Corpus:
     Raises:
         ConfigError: unknown name or option. DataError: data that cannot be had or used.
     """
-    if name in REAL or name in DIMENSIONAL:
-        load = importlib.import_module((REAL | DIMENSIONAL)[name]).load
+    if name in LOADERS:
+        load = importlib.import_module(LOADERS[name]).load
         _check_options(name, load, options)
         return load(**options)
     if name in SIMULATED:

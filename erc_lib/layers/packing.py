@@ -99,6 +99,11 @@ class Packing:
         return x.new_zeros(self.batch * self.length, x.shape[-1]).index_copy(0, index, x).unflatten(0, (self.batch, self.length))
 
 
+def padded(x: Tensor, mask: Tensor) -> Tensor:
+    """(N, D) of the real utterances, as ``x[mask]`` gives them -> (B, L, D), zero where padded."""
+    return x.new_zeros(*mask.shape, x.shape[-1]).masked_scatter(mask[..., None], x)
+
+
 def _portion(groups: list[Group], rows: int | None) -> list[Part]:
     """Groups, in order, in parts of at most ``rows`` rows where that can be (None: all together)."""
     parts: list[list[Group]] = []

@@ -101,16 +101,16 @@ class _SumOverBlocks(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, z: Tensor, of_anchors: Callable[[Tensor, int, int], Tensor], size: int) -> Tensor:
-        total, gradient = z.new_zeros(()), None
-        with torch.set_grad_enabled(ctx.needs_input_grad[0]):
-            every = z.detach().requires_grad_(ctx.needs_input_grad[0])
+        total, wanted = z.new_zeros(()), ctx.needs_input_grad[0]
+        every = z.detach().requires_grad_(wanted)
+        every.grad = torch.zeros_like(z) if wanted else None
+        with torch.set_grad_enabled(wanted):
             for start in range(0, len(z), size):
                 part = of_anchors(every, start, min(start + size, len(z)))
-                if ctx.needs_input_grad[0]:
+                if wanted:
                     part.backward()
                 total += part.detach()
-            gradient = every.grad
-        ctx.gradient = gradient if gradient is not None else torch.zeros_like(z)
+        ctx.gradient = every.grad
         return total
 
     @staticmethod

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from erc_lib.errors import ConfigError
 
 Modality = Literal["text", "audio", "visual"]
-MODALITIES: tuple[Modality, ...] = ("text", "audio", "visual")
+MODALITIES: tuple[Modality, ...] = get_args(Modality)
 
 
 class PaperConfig(BaseModel):

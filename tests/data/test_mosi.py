@@ -6,7 +6,6 @@ import csv
 
 import numpy as np
 import pytest
-import torch
 
 from erc_lib.data import load_corpus, mosi
 from erc_lib.data.convert import to_corpus

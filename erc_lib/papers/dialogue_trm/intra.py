@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
-from erc_lib.layers import context_window_mask, sinusoids
+from erc_lib.layers import context_window_mask, padded, sinusoids
 from erc_lib.papers.dialogue_trm.config import DialogueTRMConfig
 
 
@@ -28,8 +27,7 @@ class IntraModal(nn.Module):
         if self.transformer is None:
             return x
         if self.setting == "self":
-            alone = self.transformer(x[mask][:, None])[:, 0]  # (N, 1, D): real turns only
-            return torch.zeros_like(x, dtype=alone.dtype).masked_scatter(mask[..., None], alone)
+            return padded(self.transformer(x[mask][:, None])[:, 0], mask)  # (N, 1, D): real turns only
         if self.positions == "sinusoidal":
             x = x + sinusoids(x.shape[1], x.shape[2], x)
         seen = context_window_mask(x.shape[1], self.window).to(x.device)

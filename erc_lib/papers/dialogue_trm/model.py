@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from erc_lib.data.batch import Batch
 from erc_lib.errors import DataError
+from erc_lib.layers import padded
 from erc_lib.papers.dialogue_trm.config import DialogueTRMConfig
 from erc_lib.papers.dialogue_trm.fusion import fusion
 from erc_lib.papers.dialogue_trm.intra import IntraModal
@@ -58,7 +59,7 @@ class DialogueTRM(nn.Module):
         r = {m: intra(features[m], batch.mask) for m, intra in self.intra.items()}
         o, gates = (next(iter(r.values()))[batch.mask], {}) if self.fusion is None else self.fusion(r, batch.mask)
         p = self.classify(torch.tanh(self.hidden(o)))  # eq. 17
-        return DialogueTRMOutput(_padded(p, batch.mask), r, gates, _padded(o, batch.mask))
+        return DialogueTRMOutput(padded(p, batch.mask), r, gates, padded(o, batch.mask))
 
     def objective(self, output: DialogueTRMOutput, batch: Batch) -> dict[str, Tensor]:
         """{"total"}: mean cross-entropy over utterances, or with the dimensional head mean squared error (the paper names neither)."""
@@ -69,8 +70,3 @@ class DialogueTRM(nn.Module):
         if labels.is_floating_point():
             return {"total": F.mse_loss(predicted.float(), labels)}
         return {"total": F.cross_entropy(predicted, labels)}
-
-
-def _padded(x: Tensor, mask: Tensor) -> Tensor:
-    """(N, D) of the real turns -> (B, L, D), zero where padded."""
-    return x.new_zeros(*mask.shape, x.shape[-1]).masked_scatter(mask[..., None], x)

@@ -60,7 +60,8 @@ class MultiAttn(nn.Module):
             limit = 0.1 if device.type == "cpu" else math.inf
         branch = next(iter(self.layers.values()))
         rows = len(self.layers) * sum(p.rows for p in packing.parts)
-        return max(rows - int(min(limit * 2**30 / (4 * len(branch) * branch[0].floats_per_row), rows)), 0)
+        kept = limit * 2**30 / (4 * len(branch) * branch[0].floats_per_row)
+        return rows - int(min(kept, rows))
 
 
 class MultiAttnLayer(nn.Module):

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from erc_lib.errors import DataError
+from erc_lib.papers.config import MODALITIES
 from erc_lib.papers.multiemo.config import MultiEMOConfig
 from erc_lib.papers.multiemo.model import MultiEMO
 
-MODALITIES = ("text", "audio", "visual")
+PRESETS = {"iemocap": MultiEMOConfig.iemocap, "meld": MultiEMOConfig.meld}
 _CELLS = [f"{cell}_cell.{name}" for cell in "gpe" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
 
 
@@ -37,7 +38,7 @@ def load_released(
     Raises:
         DataError: names that are missing or not of the released code, shapes that contradict each other, or another number of heads.
     """
-    if corpus not in ("iemocap", "meld"):
+    if corpus not in PRESETS:
         raise DataError(f"load_released: corpus must be 'iemocap' or 'meld', not {corpus!r}")
     arrays = {name: torch.as_tensor(value) for name, value in state_dict.items()}
 
@@ -50,8 +51,7 @@ def load_released(
     head_numbers = {int(m[1]) for m in (re.search(r"\.attention_heads\.(\d+)\.", n) for n in arrays) if m}
     if len(head_numbers) != heads:
         raise DataError(f"load_released: the checkpoint has {len(head_numbers)} attention heads, not {heads}; pass heads={len(head_numbers)}")
-    preset = MultiEMOConfig.iemocap if corpus == "iemocap" else MultiEMOConfig.meld
-    config = preset(
+    config = PRESETS[corpus](
         variant="released",
         dims={m: shape(f"{m}_fc.weight")[1] for m in MODALITIES},
         classes=shape("mlp.linear_2.weight")[0],
