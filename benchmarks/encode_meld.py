@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from erc_lib.data import load_corpus
-from erc_lib.features.encoders import TextEncoder, load_encoder
-from erc_lib.features.text import corpus_texts, encode_texts, pool, token_batches, tokenise
+from erc_lib.features.encoders import TextEncoder, load_encoder, token_batches
+from erc_lib.features.text import corpus_texts, encode_texts, pool, tokenise
 
 GOAL = 180.0
 

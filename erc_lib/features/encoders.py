@@ -11,6 +11,7 @@ import hashlib
 import importlib.util
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -118,14 +119,60 @@ class TextEncoder:
 
     def pad_batch(self, sequences: list[list[int]]) -> tuple[Tensor, Tensor]:
         """Token ids (B, T) padded on the right and their mask (B, T), 1 = a real token, on the model's device."""
-        longest = max(len(s) for s in sequences)
-        tokens = torch.tensor([s + [self.pad] * (longest - len(s)) for s in sequences])
-        mask = torch.tensor([[1] * len(s) + [0] * (longest - len(s)) for s in sequences])
-        return tokens.to(self.device), mask.to(self.device)
+        mask = padded_rows([[1] * len(s) for s in sequences])
+        return padded_rows(sequences, self.pad).to(self.device), mask.to(self.device)
+
+    @property
+    def segment_types(self) -> int:
+        """How many segments of an input the encoder can tell apart: 2 in BERT, 1 in RoBERTa."""
+        return getattr(self.model.config, "type_vocab_size", 1)
+
+    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text, uncut and without special tokens.
+
+        A space stands before each, so that an encoder which tells a word's beginning by its space (RoBERTa) sees one everywhere.
+        """
+        written = [f" {text}" for text in texts]
+        # verbose=False: the tokenizer would warn of lengths that whoever builds the input cuts
+        return self.tokenizer(written, add_special_tokens=False, truncation=False, padding=False, verbose=False)["input_ids"]
+
+    def first_positions(
+        self, sequences: Sequence[list[int]], segments: Sequence[list[int]] | None = None, *, tokens_per_call: int = 1024
+    ) -> Tensor:
+        """Outputs (N, ``width``) at the first position of N token sequences; gradients flow into the encoder.
+
+        Sequences of similar length go through the encoder together, at most ``tokens_per_call`` padded tokens at a time.
+        ``segments``: the segment id of every token; None: all 0.
+        """
+        calls = token_batches([len(s) for s in sequences], tokens_per_call)
+        found = []
+        for rows in calls:
+            tokens, mask = self.pad_batch([sequences[r] for r in rows])
+            given = {} if segments is None else {"token_type_ids": padded_rows([segments[r] for r in rows]).to(self.device)}
+            found.append(self.model(input_ids=tokens, attention_mask=mask, **given).last_hidden_state[:, 0])
+        order = torch.tensor([r for rows in calls for r in rows], device=self.device)
+        return torch.cat(found)[order.argsort()]
 
     def describe(self) -> dict[str, Any]:
         """The encoder's entries of a card."""
         return {"encoder": self.spec.repository, "revision": self.spec.revision, "weights_sha256": self.weights_sha256}
+
+
+def padded_rows(rows: Sequence[list[int]], value: int = 0) -> Tensor:
+    """LongTensor (B, T): rows of numbers, filled up with ``value`` on the right."""
+    longest = max(len(row) for row in rows)
+    return torch.tensor([row + [value] * (longest - len(row)) for row in rows])
+
+
+def token_batches(lengths: Sequence[int], tokens_per_batch: int) -> list[list[int]]:
+    """Indices in batches of similar length, longest first, each of at most ``tokens_per_batch`` padded tokens (or one item)."""
+    found: list[list[int]] = []
+    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        if found and (len(found[-1]) + 1) * lengths[found[-1][0]] <= tokens_per_batch:
+            found[-1].append(i)
+        else:
+            found.append([i])
+    return found
 
 
 def load_encoder(name: str, device: torch.device | str = "cpu") -> TextEncoder:
@@ -164,6 +211,12 @@ def load_encoder(name: str, device: torch.device | str = "cpu") -> TextEncoder:
         if bar:
             logging.enable_progress_bar()
     return TextEncoder(spec, tokenizer, model.eval().to(device), folder, digest, model.config.hidden_size)
+
+
+def encoder_width(name: str) -> int:
+    """The width of the vectors that encoder ``name`` gives, from its ``config.json`` alone."""
+    folder = find_encoder(name)[1]
+    return int(_config_of(folder)["hidden_size"])
 
 
 def find_encoder(name: str) -> tuple[EncoderSpec, Path]:
@@ -212,13 +265,15 @@ def _from_hub(spec: EncoderSpec, *, local_only: bool) -> Path | None:
 
 
 def _local_spec(name: str, folder: Path) -> EncoderSpec:
+    positions = int(_config_of(folder).get("max_position_embeddings", 512))
+    return EncoderSpec(name, f"local/{name}", "local", None, max_tokens=min(512, positions))
+
+
+def _config_of(folder: Path) -> dict[str, Any]:
     try:
-        config = json.loads((folder / "config.json").read_text("utf-8"))
+        return json.loads((folder / "config.json").read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(
-            f"{folder / 'config.json'} cannot be read ({error}); a local encoder is a folder that `save_pretrained` wrote"
-        ) from None
-    return EncoderSpec(name, f"local/{name}", "local", None, max_tokens=min(512, int(config.get("max_position_embeddings", 512))))
+        raise DataError(f"{folder / 'config.json'} cannot be read ({error}); an encoder is a folder that `save_pretrained` wrote") from None
 
 
 @lru_cache(maxsize=16)

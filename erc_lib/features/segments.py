@@ -22,13 +22,9 @@ def speaker_names(dialogue: Dialogue) -> list[str]:
 
 
 def utterance_pieces(encoder: TextEncoder, dialogue: Dialogue, *, prefix: bool = True) -> list[list[int]]:
-    """Token ids of each utterance without special tokens, as ``name: text`` (``prefix``) or ``text``.
-
-    A space stands before each, so that an encoder which tells a word's beginning by its space (RoBERTa) sees one everywhere.
-    """
+    """Token ids of each utterance without special tokens, as ``name: text`` (``prefix``) or ``text``."""
     names = speaker_names(dialogue)
-    written = [f" {name}: {text}" if prefix else f" {text}" for name, text in zip(names, dialogue.texts, strict=True)]
-    return encoder.tokenizer(written, add_special_tokens=False, truncation=False, padding=False, verbose=False)["input_ids"]
+    return encoder.token_ids([f"{name}: {text}" if prefix else text for name, text in zip(names, dialogue.texts, strict=True)])
 
 
 def three_segments(pieces: list[list[int]], position: int, max_length: int, *, cls: int, sep: int) -> list[int]:

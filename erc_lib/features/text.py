@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from erc_lib.data.conversation import SPLITS, Corpus
 from erc_lib.errors import ConfigError, DataError
-from erc_lib.features.encoders import TextEncoder, load_encoder
+from erc_lib.features.encoders import TextEncoder, load_encoder, token_batches
 from erc_lib.features.store import FeatureStore, StoredFeatures, text_fingerprints
 
 VERSION = "1"  # of the steps below; part of the card, raised when they change a number
@@ -128,17 +128,6 @@ def tokenise(encoder: TextEncoder, texts: Sequence[str], max_tokens: int | None 
     # verbose=False: the tokenizer would warn of lengths that are cut just below
     whole = encoder.tokenizer(list(texts), add_special_tokens=True, truncation=False, padding=False, verbose=False)["input_ids"]
     return [s if len(s) <= limit else s[: limit - 1] + s[-1:] for s in whole], sum(len(s) > limit for s in whole)
-
-
-def token_batches(lengths: Sequence[int], tokens_per_batch: int) -> list[list[int]]:
-    """Indices in batches of similar length, longest first, each of at most ``tokens_per_batch`` padded tokens (or one item)."""
-    found: list[list[int]] = []
-    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        if found and (len(found[-1]) + 1) * lengths[found[-1][0]] <= tokens_per_batch:
-            found[-1].append(i)
-        else:
-            found.append([i])
-    return found
 
 
 def pool(hidden: Tensor, mask: Tensor, how: Literal["mean", "first"]) -> Tensor:

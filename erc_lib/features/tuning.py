@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from erc_lib.errors import DataError
-from erc_lib.features.encoders import TextEncoder
-from erc_lib.features.text import token_batches
+from erc_lib.features.encoders import TextEncoder, token_batches
 
 
 class Settings(Protocol):

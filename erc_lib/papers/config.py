@@ -49,6 +49,11 @@ class PaperConfig(BaseModel):
         """The modalities used, in the fixed order text, audio, visual."""
         return tuple(m for m in MODALITIES if m in self.dims)
 
+    @property
+    def feature_dims(self) -> dict[Modality, int]:
+        """Widths of the features that a batch must bring; a model that makes some of them itself overrides this."""
+        return self.dims
+
     @classmethod
     def _explain(cls, error: dict[str, Any]) -> str:
         name = ".".join(map(str, error["loc"])) or "config"

@@ -24,7 +24,7 @@ from erc_lib.data.transform import redraw_validation, standardise
 from erc_lib.errors import ConfigError, DataError
 from erc_lib.features.store import FeatureStore, attach
 from erc_lib.runs.environment import PeakMemory, code_state, describe
-from erc_lib.runs.spec import RunSpec, build_config, build_training, check, model_class
+from erc_lib.runs.spec import RunSpec, build_config, build_model, build_training, check, inner_encoder, model_class
 from erc_lib.runs.store import WEIGHTS, Run, RunStore, plain, sha256, write_json
 from erc_lib.training import fit, seed_everything
 from erc_lib.training.identity import corpus_digest
@@ -86,7 +86,7 @@ def _train(spec: RunSpec, store: RunStore, device: str, progress: bool, keep_wei
     _prepare(directory, basis, progress)
 
     seed_everything(spec.seed)
-    model = model_class(spec)(config)
+    model = build_model(spec, config)
     parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
     result = fit(model, corpus, training, seed=spec.seed, directory=directory, device=device, progress=progress)
 
@@ -109,6 +109,8 @@ def _train(spec: RunSpec, store: RunStore, device: str, progress: bool, keep_wei
             "provenance": corpus.provenance,
         },
     }
+    if inner_encoder(spec) is not None:
+        environment["text_encoder"] = result.model.describe_encoder()
     run = store.write(
         spec, settings=settings, environment=environment, history=result.history, predictions=result.predictions,
         metrics=result.metrics, weights=weights,
@@ -122,7 +124,8 @@ def _train(spec: RunSpec, store: RunStore, device: str, progress: bool, keep_wei
 def load_run_corpus(spec: RunSpec) -> Corpus:
     """The corpus a run sees: loaded, with its stored features attached, and with ``spec.modalities`` alone."""
     options, features = json.dumps(spec.corpus_options), json.dumps(spec.features)
-    corpus = _load_corpus(spec.corpus, options, features, spec.modalities, spec.standardise)
+    stored = tuple(m for m in spec.modalities if m != "text" or inner_encoder(spec) is None)
+    corpus = _load_corpus(spec.corpus, options, features, stored, spec.standardise)
     return corpus if spec.validation_fraction is None else redraw_validation(corpus, spec.validation_fraction, spec.seed)
 
 
@@ -220,7 +223,6 @@ def load_model(run: Run, *, device: str = "cpu") -> torch.nn.Module:
         )
     if sha256(path) != run.environment.get("weights"):
         raise DataError(f"{path} is damaged: its SHA-256 is not that in environment.json; delete {run.directory} and train again")
-    cls = model_class(run.spec)
-    model = cls(cls.Config(**run.settings["model"]))
+    model = build_model(run.spec, model_class(run.spec).Config(**run.settings["model"]))
     load_weights(model, str(path))
     return model.to(device).eval()

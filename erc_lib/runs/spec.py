@@ -13,11 +13,13 @@ import json
 from collections.abc import Iterable
 from typing import Any, Literal
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from erc_lib.data import MODALITIES, Corpus
 from erc_lib.data.registry import CORPORA
 from erc_lib.errors import ConfigError
+from erc_lib.features.encoders import encoder_width, load_encoder
 from erc_lib.papers.registry import load_model_class
 from erc_lib.training import TrainingConfig
 
@@ -159,6 +161,8 @@ def check(spec: RunSpec) -> None:
     config = model_class(spec).Config
     if spec.corpus not in CORPORA:
         raise ConfigError(f"no corpus is called {spec.corpus!r}{did_you_mean(spec.corpus, CORPORA)}")
+    if inner_encoder(spec) is not None and "text" in spec.features:
+        raise ConfigError(f"{spec.paper}: model.text is 'encoder', so the text features {spec.features['text']!r} would go unread; drop one of them")
     _preset(spec, config)
     for field, fields in (("model", config.model_fields), ("training", TrainingConfig.model_fields)):
         for key in getattr(spec, field):
@@ -183,15 +187,33 @@ def build_config(spec: RunSpec, corpus: Corpus) -> Any:
     """The model's ``Config``: the preset, the corpus' widths and classes, then ``spec.model``."""
     config = model_class(spec).Config
     check(spec)
-    given: dict[str, Any] = {
-        "variant": spec.variant, "dims": {m: corpus.dims[m] for m in spec.modalities}, "classes": corpus.classes,
-    }  # fmt: skip
+    inside = inner_encoder(spec)
+    widths = corpus.dims if inside is None else {**corpus.dims, "text": encoder_width(inside)}
+    given: dict[str, Any] = {"variant": spec.variant, "dims": {m: widths[m] for m in spec.modalities}, "classes": corpus.classes}
     if "class_counts" in config.model_fields and corpus.train and not corpus.train[0].labels.is_floating_point():
         given["class_counts"] = tuple(corpus.class_counts("train").tolist())
     try:
         return _preset(spec, config)(**given, **spec.model)
     except ValidationError as error:
         raise ConfigError(explain(error, f"{spec.paper}: model settings", config.model_fields)) from None
+
+
+def inner_encoder(spec: RunSpec) -> str | None:
+    """The name of the text encoder that is fine-tuned inside the model; None where text comes as features."""
+    if spec.model.get("text") != "encoder":
+        return None
+    fields = model_class(spec).Config.model_fields
+    return spec.model.get("encoder", fields["encoder"].default if "encoder" in fields else None)
+
+
+def build_model(spec: RunSpec, config: Any) -> torch.nn.Module:
+    """The untrained model; a text encoder inside it has its pinned weights.
+
+    Raises:
+        DataError: that encoder is nowhere to be had.
+    """
+    name = inner_encoder(spec)
+    return model_class(spec)(config) if name is None else model_class(spec)(config, encoder=load_encoder(name))
 
 
 def build_training(spec: RunSpec, config: Any) -> Any:

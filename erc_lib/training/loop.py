@@ -25,7 +25,7 @@ from erc_lib.training.config import TrainingConfig
 from erc_lib.training.identity import accelerator_for, seed_streams, training_identity
 from erc_lib.training.optimisation import Schedule, build_optimizer
 from erc_lib.training.protocol import Model
-from erc_lib.training.scoring import checked_terms, evaluate, headline, modalities_of, prediction_frame, score
+from erc_lib.training.scoring import checked_terms, evaluate, feature_dims, headline, modalities_of, prediction_frame, score
 from erc_lib.training.selection import select, should_stop
 
 @dataclass(frozen=True)
@@ -228,8 +228,8 @@ def _check(model: nn.Module, corpus: Corpus) -> None:
             twice = next(n for n in names if names.count(n) > 1)
             raise DataError(f"corpus {corpus.name!r}: two {split} dialogues are called {twice!r}; predictions are stored by it")
     config = getattr(model, "config", None)
-    for modality in modalities_of(model) or []:
-        width, wanted = corpus.dims.get(modality), config.dims[modality]
+    for modality, wanted in (feature_dims(model) or {}).items():
+        width = corpus.dims.get(modality)
         if width is None:
             raise DataError(
                 f"the model needs {modality} features, but not every dialogue of corpus {corpus.name!r} has them; "

@@ -25,8 +25,8 @@ class Model(Protocol):
       may change only while ``model.training`` is True.
     - All state that outlives a batch is a parameter or a *persistent buffer*, i.e. part of ``state_dict()``: checkpoints and the
       selected weights hold nothing else.
-    - ``config.dims`` (optional): modality -> width; its keys are the modalities put into each batch. Without it a batch
-      holds all modalities that its dialogues share.
+    - ``config.feature_dims``, else ``config.dims`` (optional): modality -> width; its keys are the modalities put into each batch.
+      Without either a batch holds all modalities that its dialogues share.
     """
 
     def forward(self, batch: Batch) -> Output: ...

@@ -63,10 +63,16 @@ def headline(scores: dict[str, Any]) -> str:
     return "mean_pearson" if "mean_pearson" in scores else "weighted_f1"
 
 
+def feature_dims(model: nn.Module) -> dict[str, int] | None:
+    """Modality -> width of the features a model wants in its batches; None: whatever is there."""
+    config = getattr(model, "config", None)
+    return getattr(config, "feature_dims", getattr(config, "dims", None))
+
+
 def modalities_of(model: nn.Module) -> list[str] | None:
-    """The modalities a model wants in its batches: the keys of ``config.dims``; None: whatever is there."""
-    dims = getattr(getattr(model, "config", None), "dims", None)
-    return list(dims) if dims else None
+    """The modalities a model wants in its batches, none at all if it reads words alone; None: whatever is there."""
+    dims = feature_dims(model)
+    return None if dims is None else list(dims)
 
 
 def checked_terms(terms: dict[str, Tensor], where: str, advice: str) -> dict[str, float]:

@@ -11,9 +11,9 @@ import torch
 
 from erc_lib.errors import ConfigError, DataError
 from erc_lib.features import encoders, text
-from erc_lib.features.encoders import ENCODERS, find_encoder, load_encoder
+from erc_lib.features.encoders import ENCODERS, find_encoder, load_encoder, token_batches
 from erc_lib.features.store import FeatureStore, attach
-from erc_lib.features.text import encode_corpus, encode_texts, pool, token_batches, tokenise
+from erc_lib.features.text import encode_corpus, encode_texts, pool, tokenise
 
 TEXTS = ["oh really", "", "happy happy sad!", "no", "what you, me? yes fine angry", "no", "you 1 2 3 4 5 6 7 8 9", "xyzzy"]
 

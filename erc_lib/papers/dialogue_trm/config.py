@@ -26,6 +26,14 @@ class DialogueTRMConfig(PaperConfig):
     variant: Literal["paper"] = "paper"
     dims: dict[Modality, int] = Field(default={"text": 768, "audio": 100, "visual": 512}, description="feature width of each modality used; 5.2")
 
+    # Self dependency, Section 4.1.1 and 5.2
+    text: Literal["features", "encoder"] = Field(default="features", description="stored vectors, or a BERT fine-tuned inside the model (eq. 1)")
+    encoder: str = Field(default="bert-base-uncased", min_length=1, description="the encoder's name, with text: encoder; 5.2")
+    max_tokens: int = Field(default=512, ge=4, description="longest input of the encoder, special tokens included; the paper gives none")
+    self_context: bool = Field(default=True, description="indi-context beside the utterance; false: Table 3, 'BERT base'")
+    segment_ids: bool = Field(default=True, description="false: Table 3, 'remove segment embedding'")
+    separator: bool = Field(default=True, description="false: Table 3, 'remove [SEP] tokens'")
+
     # Intra-modal dynamics, Section 4.1
     context: dict[Modality, ContextSetting] = Field(
         default={"text": "window", "audio": "self", "visual": "self"},
@@ -54,6 +62,7 @@ class DialogueTRMConfig(PaperConfig):
     epochs: int = Field(default=20, ge=1, description="the paper gives none")
     batch_size: int = Field(default=4, ge=1, description="dialogues; the paper gives none, its GPU held 11 GB")
     learning_rate: float = Field(default=6e-6, gt=0)
+    encoder_learning_rate: float | None = Field(default=None, gt=0, description="of the text encoder alone; None: learning_rate, as the paper")
     weight_decay: float = Field(default=0.01, ge=0)
     warmup_steps: int = Field(default=1200, ge=0)
 
@@ -65,6 +74,10 @@ class DialogueTRMConfig(PaperConfig):
         without = [m for m in self.modalities if m not in self.context]
         if without:
             raise ValueError(f"context says nothing of {', '.join(without)}; name 'window' or 'self' for every modality in dims")
+        if self.text == "encoder" and "text" not in self.dims:
+            raise ValueError(f"text is 'encoder', but dims has {', '.join(self.dims)} alone; add text with the encoder's width, or drop text: encoder")
+        if self.encoder_learning_rate is not None and self.text != "encoder":
+            raise ValueError("encoder_learning_rate is given, but text is 'features': there is no encoder to train; set text to 'encoder'")
         if self.fusion != "mgif" and len(self.dims) == 1:
             raise ValueError(f"fusion {self.fusion!r} needs a second modality, dims has {', '.join(self.dims)} alone; leave fusion at its default")
         return self
@@ -103,9 +116,15 @@ class DialogueTRMConfig(PaperConfig):
         }  # fmt: skip
         return cls(**{**small, **fields})
 
+    @property
+    def feature_dims(self) -> dict[Modality, int]:
+        """Widths of the features a batch must bring; a text encoder inside the model reads the words instead."""
+        return {m: width for m, width in self.dims.items() if not (m == "text" and self.text == "encoder")}
+
     def training_settings(self) -> dict[str, Any]:
         """Keyword arguments of :class:`erc_lib.training.TrainingConfig` (Section 5.2)."""
+        groups = {} if self.encoder_learning_rate is None else {"self_dependency.encoder": self.encoder_learning_rate}
         return {
-            "epochs": self.epochs, "batch_size": self.batch_size, "optimizer": "adamw", "learning_rate": self.learning_rate,
+            "parameter_groups": groups, "epochs": self.epochs, "batch_size": self.batch_size, "optimizer": "adamw", "learning_rate": self.learning_rate,
             "betas": (0.9, 0.999), "weight_decay": self.weight_decay, "schedule": "linear", "warmup_steps": self.warmup_steps,
         }  # fmt: skip

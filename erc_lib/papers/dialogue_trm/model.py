@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from erc_lib.data.batch import Batch
-from erc_lib.errors import DataError
+from erc_lib.errors import ConfigError, DataError
 from erc_lib.layers import padded
 from erc_lib.papers.dialogue_trm.config import DialogueTRMConfig
 from erc_lib.papers.dialogue_trm.fusion import fusion
 from erc_lib.papers.dialogue_trm.intra import IntraModal
+from erc_lib.papers.dialogue_trm.self_dependency import Encoder, SelfDependency
 
 
 @dataclass
@@ -38,15 +40,25 @@ class DialogueTRM(nn.Module):
 
     Causal: a turn's prediction depends on no later turn.
 
+    Args:
+        encoder: with ``text="encoder"``, the text encoder to fine-tune: ``load_encoder(config.encoder)`` of :mod:`erc_lib.features.encoders`.
+
     Raises:
+        ConfigError: an encoder that is missing, or that nobody asked for.
         DataError: a batch without a modality that ``config.dims`` names, with another width, or with labels of the other kind.
     """
 
     Config = DialogueTRMConfig
 
-    def __init__(self, config: DialogueTRMConfig) -> None:
+    def __init__(self, config: DialogueTRMConfig, encoder: Encoder | None = None) -> None:
         super().__init__()
         self.config = config
+        if (encoder is None) == (config.text == "encoder"):
+            raise ConfigError(
+                f"DialogueTRM with text={config.text!r} "
+                + (f"needs the encoder itself: DialogueTRM(config, encoder=load_encoder({config.encoder!r}))" if encoder is None else "takes no encoder")
+            )
+        self.self_dependency = None if encoder is None else SelfDependency(config, encoder)
         self.intra = nn.ModuleDict({m: IntraModal(config, m) for m in config.modalities})
         self.fusion = fusion(config) if len(config.modalities) > 1 else None  # DialogueTRM-U: o is r_u
         width = config.model_dim if self.fusion is None else self.fusion.width
@@ -55,11 +67,19 @@ class DialogueTRM(nn.Module):
         self.classify = nn.Linear(hidden, config.classes)  # W^C or W^D
 
     def forward(self, batch: Batch) -> DialogueTRMOutput:
-        features = batch.require(self.config.dims, "DialogueTRM")
+        features = dict(batch.require(self.config.feature_dims, "DialogueTRM"))
+        if self.self_dependency is not None:
+            features["text"] = self.self_dependency(batch)  # f, eq. 1
         r = {m: intra(features[m], batch.mask) for m, intra in self.intra.items()}
         o, gates = (next(iter(r.values()))[batch.mask], {}) if self.fusion is None else self.fusion(r, batch.mask)
         p = self.classify(torch.tanh(self.hidden(o)))  # eq. 17
         return DialogueTRMOutput(padded(p, batch.mask), r, gates, padded(o, batch.mask))
+
+    def describe_encoder(self) -> dict[str, Any]:
+        """What is fixed about the text encoder inside, and how many utterances it has had to cut so far; empty without one."""
+        if self.self_dependency is None:
+            return {}
+        return {**self.self_dependency.tokens.describe(), "max_tokens": self.config.max_tokens, "utterances_cut": len(self.self_dependency.cut)}
 
     def objective(self, output: DialogueTRMOutput, batch: Batch) -> dict[str, Tensor]:
         """{"total"}: mean cross-entropy over utterances, or with the dimensional head mean squared error (the paper names neither)."""
