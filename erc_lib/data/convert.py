@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 
 from erc_lib.data.conversation import SPLITS, Corpus, Dialogue
 from erc_lib.data.sources import Source, fetch, find_source, locked
-from erc_lib.errors import DataError
+from erc_lib.errors import ConfigError, DataError
 from erc_lib.paths import data_root
 
 COLUMNS = ("split", "dialogue", "id", "speaker", "label", "text")
@@ -45,19 +45,19 @@ class Converted:
 
 
 def convert(
-    corpus: str, source_name: str, version: int, read: Callable[[Path], Converted],
+    corpus: str, source_name: str, version: int, read: Callable[[Path], Converted], *, below: str = "",
 ) -> tuple[Converted, dict[str, object]]:
     """The conversion of a corpus and its provenance; ``read(folder of raw files)`` is called only where none is kept.
 
-    ``version`` is that of ``read``: count it up when the reader changes what it gives.
+    ``version`` is that of ``read``: count it up when the reader changes what it gives. ``below``: the folder of the source that is meant.
     """
-    source = find_source(source_name)
+    source = find_source(source_name).below(below)
     key = _key(source, version)
     folder = data_root() / "converted" / corpus / key
     provenance = {**source.provenance, "conversion": key}
     kept = _load(folder)
     if kept is None:
-        raw = fetch(source_name)
+        raw = fetch(source_name, below=below) / below
         with locked(folder):
             kept = _load(folder)  # another process may have made it meanwhile
             if kept is None:
@@ -96,6 +96,19 @@ def number_speakers(names: Iterable[str]) -> tuple[torch.Tensor, tuple[str, ...]
     """LongTensor (L,) of speakers in the order of their first turn, and the name of each number."""
     numbers: dict[str, int] = {}
     return torch.tensor([numbers.setdefault(n, len(numbers)) for n in names]), tuple(numbers)
+
+
+def draw_validation(dialogues: Iterable[str], seed: int, share: float = 0.1) -> list[str]:
+    """That share of the named training dialogues, drawn by ``seed`` independently of the order in which they are given."""
+    names = sorted(dialogues)
+    drawn = np.random.default_rng(seed).choice(len(names), size=max(1, round(share * len(names))), replace=False)
+    return [names[i] for i in sorted(drawn)]
+
+
+def check_seed(seed: object) -> None:
+    """ConfigError unless ``seed`` can seed a draw."""
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise ConfigError(f"seed must be a whole number of at least 0, not {seed!r}")
 
 
 def check_counts(name: str, table: pd.DataFrame, expected: Mapping[str, int]) -> None:

@@ -13,15 +13,14 @@ import numpy as np
 import pandas as pd
 
 from erc_lib.data.conversation import Corpus
-from erc_lib.data.convert import COLUMNS, Converted, check_counts, convert, to_corpus
+from erc_lib.data.convert import COLUMNS, Converted, check_counts, check_seed, convert, draw_validation, to_corpus
 from erc_lib.data.csv_files import REMEDY, read_matrix, read_table, row_number, whole_numbers
-from erc_lib.errors import ConfigError, DataError
+from erc_lib.errors import DataError
 
 LABEL_NAMES = ("negative", "positive")
 COUNTS = {"train": 1447, "test": 752}
 DIMS = {"text": 100, "audio": 73, "visual": 100}
 FILES = {"text": "text", "audio": "audio", "visual": "video"}  # modality -> the files' name of it
-VALIDATION_SHARE = 0.1
 VERSION = 1
 
 
@@ -33,22 +32,14 @@ def load(*, seed: int = 0) -> Corpus:
 
     The features are as published, their columns range from below 1 to some hundreds: see :func:`erc_lib.data.transform.standardise`.
     """
-    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-        raise ConfigError(f"seed must be a whole number of at least 0, not {seed!r}")
+    check_seed(seed)
     converted, provenance = convert("mosi", "mosi", VERSION, read)
     check_counts("mosi", converted.utterances, COUNTS)
     table = converted.utterances.copy()
-    held_out = validation_videos(table.loc[table["split"] == "train", "dialogue"].unique(), seed)
+    held_out = draw_validation(table.loc[table["split"] == "train", "dialogue"].unique(), seed)
     table.loc[table["dialogue"].isin(held_out), "split"] = "validation"
     provenance |= {"validation_videos": held_out, "seed": seed}
     return to_corpus("mosi", Converted(table, converted.features), LABEL_NAMES, provenance)
-
-
-def validation_videos(videos: np.ndarray, seed: int) -> list[str]:
-    """A tenth of the named videos, drawn by ``seed`` independently of the order in which they are given."""
-    names = sorted(videos)
-    drawn = np.random.default_rng(seed).choice(len(names), size=max(1, round(VALIDATION_SHARE * len(names))), replace=False)
-    return [names[i] for i in sorted(drawn)]
 
 
 def read(folder: Path) -> Converted:

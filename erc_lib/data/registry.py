@@ -15,7 +15,7 @@ from erc_lib.errors import ConfigError
 
 # name -> module with `load(**options)`, or preset of the simulation; imported only when asked for
 REAL = {"meld": "erc_lib.data.meld", "iemocap": "erc_lib.data.iemocap", "mosi": "erc_lib.data.mosi"}
-DIMENSIONAL = {"avec": "erc_lib.data.avec"}  # labelled with real numbers instead of classes
+DIMENSIONAL = {"avec": "erc_lib.data.avec", "avec-dialogues": "erc_lib.data.avec_dialogues"}  # labelled with real numbers instead of classes
 SIMULATED = {"simulated-meld": "meld", "simulated-iemocap": "iemocap"}
 CORPORA = (*REAL, *DIMENSIONAL, *SIMULATED)
 LOADERS = REAL | DIMENSIONAL
@@ -27,7 +27,7 @@ def load_corpus(name: str, **options: Any) -> Corpus:
     Args:
         name: ``"meld"``, ``"iemocap"``, ``"mosi"``, ``"avec"`` (public data, fetched on first use), ``"simulated-meld"`` or
             ``"simulated-iemocap"``.
-        options: of ``"mosi"``: ``seed`` (its validation set); of ``"avec"``: ``window`` (utterances of a stand-in dialogue); of the simulated: counts of dialogues ``train``,
+        options: of ``"mosi"``: ``seed`` (its validation set); of ``"avec-dialogues"`` likewise; of ``"avec"``: ``window`` (utterances of a stand-in dialogue); of the simulated: counts of dialogues ``train``,
             ``validation``, ``test``, the ``seed``, and any field of ``SimulationConfig``.
 
     Raises:

@@ -13,7 +13,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -72,6 +72,10 @@ class Source:
     licence: str
     note: str
     files: tuple[PinnedFile, ...]
+
+    def below(self, folder: str) -> Source:
+        """This source with the files of one folder alone; the empty name is all of it."""
+        return replace(self, files=tuple(f for f in self.files if f.path.startswith(f"{self.name}/{folder}")))
 
     @property
     def provenance(self) -> dict[str, object]:
@@ -177,15 +181,17 @@ def locked(target: Path) -> Iterator[None]:
         yield
 
 
-def fetch(name: str, *, progress: bool = True) -> Path:
+def fetch(name: str, *, below: str = "", progress: bool = True) -> Path:
     """The folder ``<data root>/raw/<name>`` with every file of a source, each checked against its hash.
+
+    ``below``: only the files in this folder of the source, for a source that holds several corpora.
 
     Files already there are kept; the others are taken from ``$ERC_MIRROR`` or, where that has them not, downloaded
     (an interrupted download is continued). Raises ConfigError for an unknown name, DataError for a
     wrong hash or where no network is to be had.
     """
     source, mirror = find_source(name), mirror_root()
-    for file in source.files:
+    for file in source.below(below).files:
         target = raw_root() / file.path
         with locked(target):
             if target.is_file():

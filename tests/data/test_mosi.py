@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from erc_lib.data import load_corpus, mosi
-from erc_lib.data.convert import to_corpus
+from erc_lib.data.convert import draw_validation, to_corpus
 from erc_lib.errors import ConfigError, DataError
 
 # the rows of transcripts.csv (sorted as text, so 10 before 2), and which of them stand in which order in the split files
@@ -146,7 +146,7 @@ def test_the_validation_set_is_drawn_by_seed(from_mirror):
     assert all(len(drawn(seed)) == 6 for seed in range(4))
     assert drawn(1) == drawn(1) and len({frozenset(drawn(seed)) for seed in range(4)}) == 4
     assert load_corpus("mosi").provenance["validation_videos"] == sorted(drawn(0))
-    assert mosi.validation_videos(np.array(["b", "a"] * 10), 3) == mosi.validation_videos(np.array(["a", "b"] * 10), 3)
+    assert draw_validation(np.array(["b", "a"] * 10), 3) == draw_validation(np.array(["a", "b"] * 10), 3)
 
 
 
