@@ -50,16 +50,20 @@ def select_runs(runs: Sequence[Any], *, model: Mapping[str, Any] | None = None, 
 
 
 def runs_frame(runs: Sequence[Any]) -> pd.DataFrame:
-    """One row per run: model, corpus, modalities, seed, weighted_f1, accuracy, macro_f1, f1_0 ..., test_best_epoch (fractions), digest."""
+    """One row per run: model, corpus, modalities, seed, weighted_f1, accuracy, macro_f1, f1_0 ..., test_best_epoch (fractions), digest.
+
+    Of emotion dimensions mean_pearson, mean_squared_error and pearson_0 ... stand instead.
+    """
     rows = []
     for run in runs:
         test = run.metrics["test"]
+        headline = "mean_pearson" if "mean_pearson" in test else "weighted_f1"
         rows.append({
             "model": run.spec.name or run.spec.paper, "corpus": run.spec.corpus, "modalities": modality_name(run.spec.modalities),
             "seed": run.spec.seed, "selection": run.spec.selection,
-            **{k: test[k] for k in ("weighted_f1", "accuracy", "macro_f1")},
-            **{f"f1_{c}": value for c, value in enumerate(test["f1"])},
-            "test_best_epoch": run.metrics.get("test_best_epoch", {}).get("weighted_f1", float("nan")),
+            **{k: value for k, value in test.items() if not isinstance(value, list)},
+            **{f"{k}_{c}": value for k in ("f1", "pearson") for c, value in enumerate(test.get(k, ()))},
+            "test_best_epoch": run.metrics.get("test_best_epoch", {}).get(headline, float("nan")),
             "digest": run.spec.digest,
         })  # fmt: skip
     columns = ["model", "corpus", "modalities", "seed", "selection", "weighted_f1", "accuracy", "macro_f1", "test_best_epoch", "digest"]
@@ -70,7 +74,7 @@ def runs_summary(runs: Sequence[Any], *, by: Sequence[str] = ("model",), metric:
     """Test ``metric`` of each group of runs, which differ in their seed alone.
 
     Columns: ``by``, runs, mean and std over seeds (n - 1; NaN for one), low and high (95 % percentile bootstrap of the mean over
-    dialogues), all in percent, and selection. In the order in which the groups come. A seed that stands twice in a group is an error.
+    dialogues), all in percent (correlations as they are), and selection. In the order in which the groups come. A seed that stands twice in a group is an error.
     """
     frame = runs_frame(runs)
     columns = [*by, "runs", "mean", "std", "low", "high", "selection"]
@@ -85,10 +89,11 @@ def runs_summary(runs: Sequence[Any], *, by: Sequence[str] = ("model",), metric:
                 f"than the seed; select by settings, or group by more than {', '.join(by)}"
             )
         members = [runs[i] for i in group.index]
-        classes = len(members[0].metrics["test"]["f1"])
+        test, unit = members[0].metrics["test"], 1 if "pearson" in metric else 100
+        classes = len(test["pearson" if "pearson" in metric else "f1"])
         mean, std = mean_and_spread(group[metric])
         low, high = bootstrap_interval([test_predictions(r) for r in members], metric, classes=classes, samples=SAMPLES)
-        rows.append([*key, len(members), 100 * mean, 100 * std, 100 * low, 100 * high, ", ".join(group["selection"].unique())])
+        rows.append([*key, len(members), unit * mean, unit * std, unit * low, unit * high, ", ".join(group["selection"].unique())])
     return pd.DataFrame(rows, columns=columns)
 
 

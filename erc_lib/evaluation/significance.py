@@ -21,6 +21,7 @@ from erc_lib.errors import ConfigError, DataError
 
 Frames = pd.DataFrame | Sequence[pd.DataFrame]
 METRICS = ("weighted_f1", "macro_f1", "accuracy")
+DIMENSIONAL = ("mean_pearson",)  # and pearson_0, pearson_1, ...
 
 
 def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
@@ -47,8 +48,9 @@ def bootstrap_interval(
     Args:
         frame: predictions of one split with the columns dialogue, label, predicted (and position, where there is one); or a list
             of such frames, one per seed, over the same utterances.
-        metric: ``"weighted_f1"``, ``"macro_f1"``, ``"accuracy"``, or ``"f1_3"`` for the F1 of class 3.
-        classes: C.  samples: S, how often n dialogues are drawn.  seed: of the draw.  level: mass inside the interval.
+        metric: ``"weighted_f1"``, ``"macro_f1"``, ``"accuracy"``, or ``"f1_3"`` for the F1 of class 3. Of emotion dimensions
+            ``"mean_pearson"`` or ``"pearson_3"``; the columns are then label_0 .., predicted_0 ...
+        classes: C, of classes or dimensions.  samples: S, how often n dialogues are drawn.  seed: of the draw.  level: mass inside the interval.
 
     Returns:
         (low, high), fractions.
@@ -57,7 +59,7 @@ def bootstrap_interval(
         DataError: a column is missing, a class is outside 0 .. C-1, more than one split, or frames of different utterances.
     """
     _check_options(metric, classes, samples, level)
-    scores = _mean_scores([_tidy(f, classes, "frame") for f in _as_list(frame)], metric, classes, samples, seed)
+    scores = _mean_scores([_tidy(f, metric, classes, "frame") for f in _as_list(frame)], metric, classes, samples, seed)
     return _interval(scores[1], level)
 
 
@@ -84,8 +86,8 @@ def paired_bootstrap(
         DataError: also when the two do not hold the same utterances with the same labels.
     """
     _check_options(metric, classes, samples, level)
-    tidy_a = [_tidy(f, classes, "frame_a") for f in _as_list(frame_a)]
-    tidy_b = [_tidy(f, classes, "frame_b") for f in _as_list(frame_b)]
+    tidy_a = [_tidy(f, metric, classes, "frame_a") for f in _as_list(frame_a)]
+    tidy_b = [_tidy(f, metric, classes, "frame_b") for f in _as_list(frame_b)]
     _same_utterances([*tidy_a, *tidy_b])
     observed_a, drawn_a = _mean_scores(tidy_a, metric, classes, samples, seed)
     observed_b, drawn_b = _mean_scores(tidy_b, metric, classes, samples, seed)
@@ -113,30 +115,46 @@ def _as_list(frames: Frames) -> list[pd.DataFrame]:
 
 
 def _check_options(metric: str, classes: int, samples: int, level: float) -> None:
-    of_class = metric.removeprefix("f1_")
-    if metric not in METRICS and not (metric != of_class and of_class.isdigit() and int(of_class) < classes):
-        raise ConfigError(f"unknown metric {metric!r}; use {', '.join(METRICS)} or f1_0 .. f1_{classes - 1}")
+    kind, _, number = metric.rpartition("_")
+    if metric not in (*METRICS, *DIMENSIONAL) and not (kind in ("f1", "pearson") and number.isdigit() and int(number) < classes):
+        raise ConfigError(
+            f"unknown metric {metric!r}; use {', '.join(METRICS)} or f1_0 .. f1_{classes - 1}, of dimensions {DIMENSIONAL[0]} or "
+            f"pearson_0 .. pearson_{classes - 1}"
+        )
     if samples < 1 or not 0 < level < 1:
         raise ConfigError(f"samples must be at least 1 and level between 0 and 1, not {samples} and {level}")
 
 
-def _tidy(frame: pd.DataFrame, classes: int, name: str) -> pd.DataFrame:
-    """dialogue, position, label, predicted; sorted by dialogue and position; checked."""
-    missing = [c for c in ("dialogue", "label", "predicted") if c not in frame.columns]
+def _is_dimensional(metric: str) -> bool:
+    return "pearson" in metric
+
+
+def _columns(kind: str, metric: str, classes: int) -> list[str]:
+    return [f"{kind}_{c}" for c in range(classes)] if _is_dimensional(metric) else [kind]
+
+
+def _tidy(frame: pd.DataFrame, metric: str, classes: int, name: str) -> pd.DataFrame:
+    """dialogue, position, label(s), predicted; sorted by dialogue and position; checked."""
+    wanted = [*_columns("label", metric, classes), *_columns("predicted", metric, classes)]
+    missing = [c for c in ("dialogue", *wanted) if c not in frame.columns]
     if missing:
-        raise DataError(f"{name} has no column {missing[0]!r}; it needs those of predictions.parquet: dialogue, label, predicted")
+        raise DataError(f"{name} has no column {missing[0]!r}; for {metric} it needs those of predictions.parquet: dialogue, {', '.join(wanted)}")
     if frame.empty:
         raise DataError(f"{name} holds no utterance; is the split empty?")
     if "split" in frame.columns and frame["split"].nunique() > 1:
         splits = ", ".join(map(str, frame["split"].unique()))
         raise DataError(f"{name} mixes the splits {splits}; take one, for example frame[frame.split == 'test']")
-    for column in ("label", "predicted"):
+    for column in wanted:
         values = frame[column]
-        bad = ~(pd.api.types.is_integer_dtype(values) & values.between(0, classes - 1)).to_numpy(dtype=bool)
+        if _is_dimensional(metric):
+            bad, must = ~np.isfinite(values.to_numpy(dtype=np.float64)), "a finite number"
+        else:
+            bad = ~(pd.api.types.is_integer_dtype(values) & values.between(0, classes - 1)).to_numpy(dtype=bool)
+            must = f"a whole number in 0 .. {classes - 1}"
         if bad.any():
             row = int(bad.argmax())
-            raise DataError(f"{name}, row {row}: {column} is {values.iloc[row]!r}, not a whole number in 0 .. {classes - 1}")
-    tidy = frame[["dialogue", "label", "predicted"]].reset_index(drop=True)
+            raise DataError(f"{name}, row {row}: {column} is {values.iloc[row]!r}, not {must}")
+    tidy = frame[["dialogue", *wanted]].reset_index(drop=True)
     position = frame["position"].reset_index(drop=True) if "position" in frame.columns else tidy.groupby("dialogue").cumcount()
     tidy = tidy.assign(position=position).sort_values(["dialogue", "position"], kind="stable", ignore_index=True)
     twice = tidy.duplicated(["dialogue", "position"])
@@ -152,14 +170,13 @@ def _same_utterances(frames: list[pd.DataFrame]) -> None:
     for other in frames[1:]:
         if len(first) != len(other):
             raise DataError(f"the runs hold {len(first)} and {len(other)} utterances; compare runs on one split of one corpus")
-        for column in ("dialogue", "position", "label"):
+        for column in ("dialogue", "position", *(c for c in first if c.startswith("label"))):
             different = (first[column] != other[column]).to_numpy()
             if different.any():
+                label = column if column.startswith("label") else "label"
                 a, b = (f.iloc[int(different.argmax())] for f in (first, other))
-                raise DataError(
-                    f"the runs do not hold the same utterances: dialogue {a.dialogue!r}, position {a.position}, label {a.label} "
-                    f"against dialogue {b.dialogue!r}, position {b.position}, label {b.label}; compare runs on the same corpus"
-                )
+                said = [f"dialogue {x.dialogue!r}, position {x.position}" + (f", {label} {x[label]}" if label in x else "") for x in (a, b)]
+                raise DataError(f"the runs do not hold the same utterances: {said[0]} against {said[1]}; compare runs on the same corpus")
 
 
 def _mean_scores(frames: list[pd.DataFrame], metric: str, classes: int, samples: int, seed: int) -> tuple[float, np.ndarray]:
@@ -170,13 +187,37 @@ def _mean_scores(frames: list[pd.DataFrame], metric: str, classes: int, samples:
     drawn = draw_dialogues(n, samples, seed)
     counts = np.apply_along_axis(np.bincount, 1, drawn, minlength=n).astype(np.float64)  # (S, n)
     observed, scores = [], []
+    gather, score = (_moments, _correlation) if _is_dimensional(metric) else (_confusions, _score)
     for frame in frames:
-        cell = (dialogue * classes + frame["label"].to_numpy()) * classes + frame["predicted"].to_numpy()
-        matrices = np.bincount(cell, minlength=n * classes * classes).reshape(n, classes * classes).astype(np.float64)
-        # Counts are whole numbers far below 2^53, so this product is exact and does not depend on the number of threads.
-        scores.append(_score((counts @ matrices).reshape(samples, classes, classes), metric))
-        observed.append(_score(matrices.sum(axis=0).reshape(1, classes, classes), metric)[0])
+        sums = gather(frame, dialogue, n, classes)  # what a score needs of each dialogue, such that dialogues add up
+        scores.append(score((counts @ sums.reshape(n, -1)).reshape(samples, *sums.shape[1:]), metric))
+        observed.append(score(sums.sum(axis=0, keepdims=True), metric)[0])
     return float(np.mean(observed)), np.mean(scores, axis=0)
+
+
+def _confusions(frame: pd.DataFrame, dialogue: np.ndarray, n: int, classes: int) -> np.ndarray:
+    """(n, C, C): each dialogue's confusion matrix. Whole numbers, so sums of them are exact, whatever the number of threads."""
+    cell = (dialogue * classes + frame["label"].to_numpy()) * classes + frame["predicted"].to_numpy()
+    return np.bincount(cell, minlength=n * classes * classes).reshape(n, classes, classes).astype(np.float64)
+
+
+def _moments(frame: pd.DataFrame, dialogue: np.ndarray, n: int, classes: int) -> np.ndarray:
+    """(n, 6, C): each dialogue's sums of 1, y, p, y^2, p^2 and yp, of values that are centred once, which correlations do not notice."""
+    y, p = (frame[[f"{kind}_{c}" for c in range(classes)]].to_numpy(dtype=np.float64) for kind in ("label", "predicted"))
+    y, p = y - y.mean(axis=0), p - p.mean(axis=0)
+    sums = np.zeros((n, 6, classes))
+    np.add.at(sums, dialogue, np.stack([np.ones_like(y), y, p, y * y, p * p, y * p], axis=1))
+    return sums
+
+
+def _correlation(sums: np.ndarray, metric: str) -> np.ndarray:
+    """(S,) Pearson's r from sums (S, 6, C); a dimension without variance counts as 0, as in :mod:`erc_lib.evaluation.dimensions`."""
+    count, y, p, yy, pp, yp = np.moveaxis(sums, 1, 0)
+    spread = (yy - y * y / count) * (pp - p * p / count)
+    # Rounding leaves a constant column a spread of about 1e-16 of its size, which must not count as one.
+    varies = spread > 1e-20 * np.maximum(yy * pp, 1e-300)
+    r = np.where(varies, (yp - y * p / count) / np.sqrt(np.where(varies, spread, 1.0)), 0.0)
+    return r.mean(axis=1) if metric == "mean_pearson" else r[:, int(metric.removeprefix("pearson_"))]
 
 
 def _score(matrices: np.ndarray, metric: str) -> np.ndarray:

@@ -143,3 +143,54 @@ def test_mean_and_spread():
     for bad in ([], [0.5, float("nan")]):
         with pytest.raises(DataError):
             mean_and_spread(bad)
+
+
+def dimensions(seed: int, dialogues: int = 9, agreement: float = 0.7) -> pd.DataFrame:
+    """Toy predictions of two emotion dimensions; the labels do not depend on ``seed``, the second dimension is predicted worse."""
+    source, rng = np.random.default_rng(0), np.random.default_rng(seed)
+    lengths = source.integers(1, 12, dialogues)
+    y = 3 + source.standard_normal((lengths.sum(), 2))
+    p = np.array([agreement, 0.2]) * y + rng.standard_normal(y.shape)
+    frame = pd.DataFrame({"dialogue": np.repeat([f"d{i}" for i in range(dialogues)], lengths)})
+    frame["position"] = frame.groupby("dialogue").cumcount()
+    return frame.assign(label_0=y[:, 0], label_1=y[:, 1], predicted_0=p[:, 0], predicted_1=p[:, 1])
+
+
+def slow_correlations(frame: pd.DataFrame, samples: int, seed: int) -> np.ndarray:
+    """(S, 2): every sample written out as rows and correlated by NumPy."""
+    names = sorted(frame["dialogue"].unique())
+    found = []
+    for drawn in np.random.default_rng(seed).integers(len(names), size=(samples, len(names))):
+        sample = pd.concat([frame[frame["dialogue"] == names[i]] for i in drawn])
+        found.append([np.corrcoef(sample[f"label_{c}"], sample[f"predicted_{c}"])[0, 1] for c in (0, 1)])
+    return np.array(found)
+
+
+@pytest.mark.parametrize("metric", ["mean_pearson", "pearson_0", "pearson_1"])
+def test_correlations_against_scoring_every_sample(metric):
+    frame = dimensions(1)
+    slow = slow_correlations(frame, 70, 3)
+    slow = slow.mean(axis=1) if metric == "mean_pearson" else slow[:, int(metric[-1])]
+    got = bootstrap_interval(frame.sample(frac=1, random_state=0), metric, classes=2, samples=70, seed=3)
+    assert got == pytest.approx(tuple(np.quantile(slow, [0.025, 0.975])), abs=1e-10)
+
+
+def test_paired_correlations_and_constants():
+    good, bad = dimensions(1, dialogues=40, agreement=2.0), dimensions(2, dialogues=40, agreement=0.1)
+    found = paired_bootstrap([good], [bad], "pearson_0", classes=2, samples=200)
+    direct = [np.corrcoef(f["label_0"], f["predicted_0"])[0, 1] for f in (good, bad)]
+    assert found["difference"] == pytest.approx(direct[0] - direct[1], abs=1e-10) and found["low"] > 0
+    constant = good.assign(predicted_0=1e6 + 0.1)
+    assert bootstrap_interval(constant, "pearson_0", classes=2, samples=20) == (0.0, 0.0)
+
+
+def test_dimensions_of_other_runs_or_not_finite_are_refused():
+    frame = dimensions(1)
+    with pytest.raises(DataError, match="the runs do not hold the same utterances: dialogue 'd0', position 0, label_1 .* against"):
+        paired_bootstrap(frame, frame.assign(label_1=frame["label_1"] + 1), "mean_pearson", classes=2)
+    with pytest.raises(DataError, match="row 2: predicted_0 is nan, not a finite number"):
+        bootstrap_interval(frame.assign(predicted_0=frame["predicted_0"].where(frame.index != 2)), "pearson_0", classes=2)
+    with pytest.raises(DataError, match="no column 'label_2'; for mean_pearson it needs"):
+        bootstrap_interval(frame, "mean_pearson", classes=3)
+    with pytest.raises(ConfigError, match="unknown metric 'pearson_2'"):
+        bootstrap_interval(frame, "pearson_2", classes=2)
