@@ -6,9 +6,10 @@ from erc_lib.data.posterior import bayes_posteriors, ceilings, two_speaker
 from erc_lib.data.registry import load_corpus
 from erc_lib.data.sampling import Truth, simulate, simulate_with_truth
 from erc_lib.data.simulation import Emission, SimulationConfig
+from erc_lib.data.simulation_dimensions import DimensionalConfig, dimension_ceilings, dimension_posteriors, simulate_dimensions
 
 __all__ = [
-    "Batch", "Corpus", "Dialogue", "Emission", "MODALITIES", "PADDING_LABEL",
+    "Batch", "Corpus", "Dialogue", "DimensionalConfig", "Emission", "MODALITIES", "PADDING_LABEL",
     "SPLITS", "SimulationConfig", "Truth", "batches", "bayes_posteriors", "ceilings",
-    "load_corpus", "simulate", "simulate_with_truth", "two_speaker",
+    "dimension_ceilings", "dimension_posteriors", "load_corpus", "simulate", "simulate_dimensions", "simulate_with_truth", "two_speaker",
 ]

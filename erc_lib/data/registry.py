@@ -13,10 +13,14 @@ from erc_lib.data.conversation import Corpus
 from erc_lib.data.sources import did_you_mean
 from erc_lib.errors import ConfigError
 
-# name -> module with `load(**options)`, or preset of the simulation; imported only when asked for
+# name -> module with `load(**options)`, imported only when asked for
 REAL = {"meld": "erc_lib.data.meld", "iemocap": "erc_lib.data.iemocap", "mosi": "erc_lib.data.mosi"}
 DIMENSIONAL = {"avec": "erc_lib.data.avec", "avec-dialogues": "erc_lib.data.avec_dialogues"}  # labelled with real numbers instead of classes
-SIMULATED = {"simulated-meld": "meld", "simulated-iemocap": "iemocap"}
+SIMULATED = {  # name -> configuration class, its preset, the function that draws
+    "simulated-meld": ("simulation:SimulationConfig", "meld", "sampling:simulate"),
+    "simulated-iemocap": ("simulation:SimulationConfig", "iemocap", "sampling:simulate"),
+    "simulated-avec": ("simulation_dimensions:DimensionalConfig", "avec", "simulation_dimensions:simulate_dimensions"),
+}
 CORPORA = (*REAL, *DIMENSIONAL, *SIMULATED)
 LOADERS = REAL | DIMENSIONAL
 
@@ -25,10 +29,10 @@ def load_corpus(name: str, **options: Any) -> Corpus:
     """The corpus of that name.
 
     Args:
-        name: ``"meld"``, ``"iemocap"``, ``"mosi"``, ``"avec"`` (public data, fetched on first use), ``"simulated-meld"`` or
-            ``"simulated-iemocap"``.
+        name: ``"meld"``, ``"iemocap"``, ``"mosi"``, ``"avec"`` or ``"avec-dialogues"`` (public
+            data, fetched on first use), ``"simulated-meld"``, ``"simulated-iemocap"`` or ``"simulated-avec"``.
         options: of ``"mosi"``: ``seed`` (its validation set); of ``"avec-dialogues"`` likewise; of ``"avec"``: ``window`` (utterances of a stand-in dialogue); of the simulated: counts of dialogues ``train``,
-            ``validation``, ``test``, the ``seed``, and any field of ``SimulationConfig``.
+            ``validation``, ``test``, the ``seed``, and any field of ``SimulationConfig`` or ``DimensionalConfig``.
 
     Raises:
         ConfigError: unknown name or option. DataError: data that cannot be had or used.
@@ -38,13 +42,19 @@ def load_corpus(name: str, **options: Any) -> Corpus:
         _check_options(name, load, options)
         return load(**options)
     if name in SIMULATED:
-        preset = getattr(importlib.import_module("erc_lib.data.simulation").SimulationConfig, SIMULATED[name])
+        kind, preset, draw = SIMULATED[name]
         try:
-            config = preset(**options)
+            config = getattr(_object(kind), preset)(**options)
         except (ValidationError, TypeError) as error:
             raise ConfigError(f"corpus {name!r} cannot be simulated with the options {options}: {error}") from error
-        return importlib.import_module("erc_lib.data.sampling").simulate(config)
+        return _object(draw)(config)
     raise ConfigError(f"no corpus is named {name!r}{did_you_mean(name, list(CORPORA))}")
+
+
+def _object(place: str) -> Any:
+    """``"sampling:simulate"`` -> what module ``erc_lib.data.sampling`` calls so."""
+    module, name = place.split(":")
+    return getattr(importlib.import_module(f"erc_lib.data.{module}"), name)
 
 
 def _check_options(name: str, load: Callable[..., Corpus], options: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from erc_lib.data.conversation import MODALITIES, SPLITS, Corpus, Dialogue
 from erc_lib.data.grammar import cue_phrases, sentence
-from erc_lib.data.simulation import SimulationConfig
+from erc_lib.data.simulation import SimulationConfig, TurnTaking
 
 SOURCES = ("prior", "self", "other")
 
@@ -77,7 +77,7 @@ def previous_turns(speakers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _dialogue(config: SimulationConfig, name: str, rng: np.random.Generator) -> tuple[Dialogue, Truth]:
-    speakers = _speakers(config, rng)
+    speakers = draw_speakers(config, rng)
     own, other = previous_turns(speakers)
     emotions, source, distance = _emotions(config, own, other, rng)
     previous = np.where(own >= 0, emotions[own], config.baseline_class)
@@ -120,7 +120,7 @@ def _dialogue(config: SimulationConfig, name: str, rng: np.random.Generator) -> 
     return dialogue, truth
 
 
-def _speakers(config: SimulationConfig, rng: np.random.Generator) -> np.ndarray:
+def draw_speakers(config: TurnTaking, rng: np.random.Generator) -> np.ndarray:
     """Int64 (L,): who speaks, numbered in the order of their first turn. Draws the length and the number of speakers too."""
     spread = config.length_max - config.length_min
     share = (config.length_mean - config.length_min) / spread if spread else 0.0

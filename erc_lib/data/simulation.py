@@ -25,7 +25,7 @@ number of classes.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -66,14 +66,11 @@ class Emission(BaseModel):
     conflict: Probability = 0.0
 
 
-class SimulationConfig(BaseModel):
-    """Every parameter of a simulated corpus (the module's docstring gives the model). Frozen; a misspelt field is an error.
+class TurnTaking(BaseModel):
+    """How many dialogues there are, how long they are and who speaks when; frozen, and a misspelt field is an error.
 
     Attributes:
         name: name of the corpus; tables print it. It has to say "simulated".
-        label_names: the C class names, 2 to 8.
-        class_prior: C positive shares that sum to 1; the distribution of a turn's emotion when nothing is copied, and of every
-            turn.
         train, validation, test: dialogues in each split. A smaller count gives the first dialogues of a larger one.
         seed: of everything drawn per dialogue.
         world_seed: of the rotations R alone, so that corpora of different ``seed`` share one world and a model can move between
@@ -87,18 +84,11 @@ class SimulationConfig(BaseModel):
         reply: otherwise, probability that the last *other* speaker answers; else any of the others who have spoken, uniformly.
             Exempt are the turns at which a new speaker enters: the second at the first change of turn, the others uniformly
             after.
-        inertia, contagion: probabilities of copying one's own last emotion and the last other speaker's; together at most 1.
-        text_relative: probability that a text code is relative to the speaker's previous emotion.
-        baseline: the class a speaker's first turn is relative to; None: a first turn is never relative.
-        cue_garble: probability that a sentence carries the cue of another code (any of the 2C others, "no cue" included).
-        text, audio, visual: the :class:`Emission` of each modality.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(pattern="simulated")
-    label_names: tuple[str, ...] = Field(min_length=2, max_length=MAX_CLASSES)
-    class_prior: tuple[Annotated[float, Field(gt=0.0, le=1.0)], ...]
     train: int = Field(default=60, ge=0)
     validation: int = Field(default=10, ge=0)
     test: int = Field(default=20, ge=0)
@@ -111,6 +101,35 @@ class SimulationConfig(BaseModel):
     speaker_counts: tuple[Probability, ...] = Field(default=(1.0,), min_length=1, max_length=8)
     keep_turn: Probability = 0.3
     reply: Probability = 1.0
+
+    @model_validator(mode="after")
+    def _lengths_and_speakers(self) -> Self:
+        total = sum(self.speaker_counts)
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"speaker_counts must sum to 1, not {total:.6f}")
+        if not self.length_min <= self.length_mean <= self.length_max:
+            raise ValueError(
+                f"length_mean {self.length_mean:g} must lie between length_min {self.length_min} and length_max {self.length_max}"
+            )
+        return self
+
+
+class SimulationConfig(TurnTaking):
+    """Every parameter of a simulated corpus (the module's docstring gives the model), besides those of :class:`TurnTaking`.
+
+    Attributes:
+        label_names: the C class names, 2 to 8.
+        class_prior: C positive shares that sum to 1; the distribution of a turn's emotion when nothing is copied, and of every
+            turn.
+        inertia, contagion: probabilities of copying one's own last emotion and the last other speaker's; together at most 1.
+        text_relative: probability that a text code is relative to the speaker's previous emotion.
+        baseline: the class a speaker's first turn is relative to; None: a first turn is never relative.
+        cue_garble: probability that a sentence carries the cue of another code (any of the 2C others, "no cue" included).
+        text, audio, visual: the :class:`Emission` of each modality.
+    """
+
+    label_names: tuple[str, ...] = Field(min_length=2, max_length=MAX_CLASSES)
+    class_prior: tuple[Annotated[float, Field(gt=0.0, le=1.0)], ...]
     inertia: Probability = 0.2
     contagion: Probability = 0.1
     text_relative: Probability = 0.5
@@ -127,18 +146,13 @@ class SimulationConfig(BaseModel):
             raise ValueError(f"label_names holds a name twice: {self.label_names}")
         if len(self.class_prior) != classes:
             raise ValueError(f"class_prior has {len(self.class_prior)} shares for {classes} label_names; give one for each")
-        for field in ("class_prior", "speaker_counts"):
-            total = sum(getattr(self, field))
-            if abs(total - 1) > 1e-6:
-                raise ValueError(f"{field} must sum to 1, not {total:.6f}")
+        total = sum(self.class_prior)
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"class_prior must sum to 1, not {total:.6f}")
         if self.inertia + self.contagion > 1 + 1e-12:
             raise ValueError(f"inertia + contagion must be at most 1, not {self.inertia + self.contagion:g}")
         if self.baseline is not None and self.baseline not in self.label_names:
             raise ValueError(f"baseline {self.baseline!r} is none of the label_names {', '.join(self.label_names)}")
-        if not self.length_min <= self.length_mean <= self.length_max:
-            raise ValueError(
-                f"length_mean {self.length_mean:g} must lie between length_min {self.length_min} and length_max {self.length_max}"
-            )
         for modality in MODALITY_STREAM:
             dim, needed = self.emission(modality).dim, self.code_count(modality)
             if dim < needed:
@@ -165,7 +179,7 @@ class SimulationConfig(BaseModel):
 
     def rotation(self, modality: str) -> np.ndarray:
         """R, float64 (D, D) orthogonal, from ``world_seed`` alone; its first K columns span the emotion directions."""
-        return _rotation(self.world_seed, MODALITY_STREAM[modality], self.emission(modality).dim)
+        return random_rotation(self.world_seed, MODALITY_STREAM[modality], self.emission(modality).dim)
 
     @classmethod
     def _preset(cls, settings: dict[str, Any], overrides: dict[str, Any]) -> SimulationConfig:
@@ -235,7 +249,7 @@ IEMOCAP_EMISSIONS: dict[str, Any] = {
 
 
 @lru_cache(maxsize=32)
-def _rotation(world_seed: int, stream: int, dim: int) -> np.ndarray:
+def random_rotation(world_seed: int, stream: int, dim: int) -> np.ndarray:
     """A rotation drawn uniformly (Haar): Q of a Gaussian matrix, columns signed by R's diagonal. Read-only, for it is shared."""
     q, r = np.linalg.qr(np.random.default_rng([world_seed, stream, dim]).standard_normal((dim, dim)))
     rotation = q * np.sign(np.diag(r))
