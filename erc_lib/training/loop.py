@@ -23,6 +23,7 @@ from erc_lib.precision import full_precision
 from erc_lib.training.checkpoint import Checkpoints, random_state, restore_random_state, weights_of
 from erc_lib.training.config import TrainingConfig
 from erc_lib.training.identity import accelerator_for, seed_streams, training_identity
+from erc_lib.training.memory import enough_memory
 from erc_lib.training.optimisation import Schedule, build_optimizer
 from erc_lib.training.protocol import Model
 from erc_lib.training.scoring import checked_terms, evaluate, feature_dims, headline, modalities_of, prediction_frame, score
@@ -191,14 +192,15 @@ def _train_epoch(
     utterances = 0
     batch: Batch
     for step, batch in enumerate(feed, start=1):
-        batch = batch.to(accelerator.device)
         optimizer.zero_grad()
-        with accelerator.autocast():
-            output = model(batch)
-        terms = model.objective(full_precision(output), batch)
-        # Looked at before the weights move, so that the message shows the values at which it happened.
-        values = checked_terms(terms, f"{where}, step {step}", advice)
-        accelerator.backward(terms["total"])
+        with enough_memory(batch, f"{where}, step {step}"):
+            batch = batch.to(accelerator.device)
+            with accelerator.autocast():
+                output = model(batch)
+            terms = model.objective(full_precision(output), batch)
+            # Looked at before the weights move, so that the message shows the values at which it happened.
+            values = checked_terms(terms, f"{where}, step {step}", advice)
+            accelerator.backward(terms["total"])
         if config.clip_norm is not None:
             accelerator.clip_grad_norm_(trained, config.clip_norm)
         optimizer.step()

@@ -17,6 +17,7 @@ from erc_lib.data import Batch, Dialogue, batches
 from erc_lib.errors import ConfigError, DataError, TrainingError
 from erc_lib.evaluation import classification_metrics, dimensional_metrics
 from erc_lib.precision import full_precision
+from erc_lib.training.memory import enough_memory
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def evaluate(
     try:
         with torch.no_grad():
             for batch in feed:
-                with autocast():
+                with enough_memory(batch, where), autocast():
                     output = model(batch)
                 output = full_precision(output)
                 utterances = sum(map(len, batch.ids))  # not mask.sum(): a GPU need not be waited for
