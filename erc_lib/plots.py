@@ -120,14 +120,15 @@ def seed_intervals(runs: pd.DataFrame, summary: pd.DataFrame, *, lines: Mapping[
     """One row per model: a small dot per seed, a large one for the mean, a bar for its 95 % interval over dialogues.
 
     Args:
-        runs: columns model and weighted_f1 (fractions), one row per run, as ``tables.runs_frame`` gives.
-        summary: columns model, mean, low, high (percent), as ``tables.runs_summary`` gives; its order is the figure's.
-        lines: label -> percent, drawn vertically: a ceiling, a published value.
+        runs: columns model and weighted_f1 (fractions), or mean_pearson, one row per run, as ``tables.runs_frame`` gives.
+        summary: columns model, mean, low, high (percent, or correlations), as ``tables.runs_summary`` gives; its order is the figure's.
+        lines: label -> value, drawn vertically: a ceiling, a published value.
     """
     ax = ax or plt.subplots(figsize=(WIDTH, 0.9 + 0.42 * len(summary)), layout="constrained")[1]
+    metric, unit, title = ("mean_pearson", 1, "test mean Pearson's r") if "mean_pearson" in runs else ("weighted_f1", 100, "test weighted F1 (%)")
     for y, row in enumerate(summary.itertuples()):
         ax.hlines(y, row.low, row.high, color=PALETTE[0], lw=5, alpha=0.35)
-        seeds = 100 * runs.loc[runs["model"] == row.model, "weighted_f1"]
+        seeds = unit * runs.loc[runs["model"] == row.model, metric]
         ax.plot(seeds, np.full(len(seeds), y), "o", color="0.35", ms=3.5, zorder=3)
         ax.plot(row.mean, y, "D", color=PALETTE[0], ms=7, zorder=4)
     for number, (label, value) in enumerate((lines or {}).items(), 1):
@@ -135,7 +136,30 @@ def seed_intervals(runs: pd.DataFrame, summary: pd.DataFrame, *, lines: Mapping[
     if lines:
         ax.legend(fontsize=8, loc="lower left")
     ax.set_yticks(range(len(summary)), summary["model"])
-    ax.set(xlabel="test weighted F1 (%)", ylabel="", ylim=(len(summary) - 0.5, -0.5))
+    ax.set(xlabel=title, ylabel="", ylim=(len(summary) - 0.5, -0.5))
+    return ax
+
+
+def setting_curve(
+    curves: Mapping[str, pd.DataFrame], *, setting: str, score: str, lines: Mapping[str, float] | None = None, ax: Axes | None = None
+) -> Axes:
+    """A score against a setting: mean, the band of its 95 % interval over dialogues, and a small dot per seed.
+
+    Args:
+        curves: label -> columns x, mean, low, high, and ``seeds``, a list of scores for each x, all in the unit of the axis.
+        setting, score: the axes' titles. lines: label -> score, drawn horizontally: a ceiling, a published value.
+    """
+    ax = ax or plt.subplots(figsize=(WIDTH, 3.0), layout="constrained")[1]
+    for (label, curve), color, marker in zip(curves.items(), PALETTE, "osD^vPX", strict=False):
+        curve = curve.sort_values("x")
+        ax.fill_between(curve["x"], curve["low"], curve["high"], color=color, alpha=0.2, lw=0)
+        ax.plot(curve["x"], curve["mean"], marker=marker, ms=5, color=color, label=label)
+        for x, seeds in zip(curve["x"], curve["seeds"], strict=True):
+            ax.plot([x] * len(seeds), seeds, ".", color=color, ms=3, alpha=0.6)
+    for number, (label, value) in enumerate((lines or {}).items()):
+        ax.axhline(value, color="0.3", ls=("--", ":", "-.")[number % 3], lw=1.3, label=label)
+    ax.set(xlabel=setting, ylabel=score)
+    ax.legend(fontsize=8)
     return ax
 
 

@@ -25,6 +25,11 @@ def modality_name(modalities: Sequence[str]) -> str:
     return " + ".join(NAMES[m] for m in modalities)
 
 
+def unit_of(metric: str) -> int:
+    """By what a metric is multiplied for a table: 100 for percent, 1 for a correlation."""
+    return 1 if "pearson" in metric else 100
+
+
 def test_predictions(run: Any) -> pd.DataFrame:
     """The test rows of a run's predictions."""
     return run.predictions[run.predictions["split"] == "test"]
@@ -89,7 +94,7 @@ def runs_summary(runs: Sequence[Any], *, by: Sequence[str] = ("model",), metric:
                 f"than the seed; select by settings, or group by more than {', '.join(by)}"
             )
         members = [runs[i] for i in group.index]
-        test, unit = members[0].metrics["test"], 1 if "pearson" in metric else 100
+        test, unit = members[0].metrics["test"], unit_of(metric)
         classes = len(test["pearson" if "pearson" in metric else "f1"])
         mean, std = mean_and_spread(group[metric])
         low, high = bootstrap_interval([test_predictions(r) for r in members], metric, classes=classes, samples=SAMPLES)
@@ -126,7 +131,8 @@ def published_beside_ours(
     runs: Sequence[Any],
     *,
     ours: Mapping[str, str | Sequence[str]],
-    label_names: Sequence[str],
+    label_names: Sequence[str] = (),
+    metrics: Mapping[str, str] | None = None,
     paper: str = "multiemo",
     average: str = "Weighted-F1",
     comparable: tuple[str, str] = ("", ""),
@@ -137,7 +143,8 @@ def published_beside_ours(
     Args:
         runs: finished runs of one corpus and one set of features, several seeds of each model.
         ours: published row -> the model name of our runs, or several names.
-        label_names: our classes, in the order of the published class columns.
+        label_names: our classes, in the order of the published class columns, for a table of F1 scores per class and ``average``.
+        metrics: for any other table, published column -> metric of :func:`runs_frame`; ``average`` is the column with spread and interval.
         comparable: (why ours cannot be compared, what would close it), of :func:`comparability`.
         notes: published row -> why there is no row of ours.
 
@@ -150,10 +157,14 @@ def published_beside_ours(
     if published.empty:
         raise ConfigError(f"{paper} has no table {table!r} for {dataset!r}; see published_results()")
     columns = list(dict.fromkeys(published["column"]))
-    classes = [c for c in columns if c != average]
-    if average not in columns or len(classes) != len(label_names):
-        raise ConfigError(f"{paper}, table {table}: {len(classes)} class columns and {average!r} do not fit {len(label_names)} classes")
-    frame, summary = runs_frame(runs), runs_summary(runs)
+    if metrics is None:
+        classes = [c for c in columns if c != average]
+        if average not in columns or len(classes) != len(label_names):
+            raise ConfigError(f"{paper}, table {table}: {len(classes)} class columns and {average!r} do not fit {len(label_names)} classes")
+        metrics = {**{c: f"f1_{i}" for i, c in enumerate(classes)}, average: "weighted_f1"}
+    if unknown := [c for c in (*metrics, average) if c not in columns]:
+        raise ConfigError(f"{paper}, table {table} for {dataset!r} has no column {unknown[0]!r}; it has {', '.join(columns)}")
+    frame, summary = runs_frame(runs), runs_summary(runs, metric=metrics[average])
     rows = []
     for name in dict.fromkeys(published["row"]):
         values = published[published["row"] == name].set_index("column")["value"]
@@ -169,8 +180,7 @@ def published_beside_ours(
             score = summary[summary["model"] == model].iloc[0]
             rows.append({
                 "model": model, "source": f"ours, {len(group)} seed{'s' if len(group) > 1 else ''}",
-                **{c: 100 * group[f"f1_{i}"].mean() for i, c in enumerate(classes)},
-                average: score["mean"], "std": score["std"], "low": score["low"], "high": score["high"],
+                **{c: unit_of(metric) * group[metric].mean() for c, metric in metrics.items()}, "std": score["std"], "low": score["low"], "high": score["high"],
                 "not comparable because": comparable[0], "what would close it": comparable[1],
             })  # fmt: skip
     order = ["model", "source", *columns, "std", "low", "high", "not comparable because", "what would close it"]
@@ -237,17 +247,52 @@ def difference_table(runs: Sequence[Any], reference: str, *, metric: str = "weig
     base = [r for r, n in zip(runs, names, strict=True) if n == reference]
     if not base:
         return pd.DataFrame(columns=columns)
-    classes = len(base[0].metrics["test"]["f1"])
+    classes, unit = len(base[0].metrics["test"]["pearson" if "pearson" in metric else "f1"]), unit_of(metric)
     rows = []
     for name in dict.fromkeys(n for n in names if n != reference):
         group = [r for r, n in zip(runs, names, strict=True) if n == name]
-        mean = 100 * mean_and_spread([r.metrics["test"][metric] for r in group])[0]
+        mean = unit * mean_and_spread([r.metrics["test"][metric] for r in group])[0]
         d = paired_bootstrap(
             [test_predictions(r) for r in group], [test_predictions(r) for r in base], metric, classes=classes, samples=SAMPLES
         )  # fmt: skip
         seeds = f"{len(group)} and {len(base)}"
-        rows.append([name, mean, 100 * d["difference"], 100 * d["low"], 100 * d["high"], d["p"], seeds])
+        rows.append([name, mean, unit * d["difference"], unit * d["low"], unit * d["high"], d["p"], seeds])
     return pd.DataFrame(rows, columns=columns)
+
+
+def case_scores(runs: Sequence[Any], cases: pd.DataFrame) -> dict[str, float]:
+    """Test accuracy and weighted F1 (percent, mean over ``runs``) on some utterances alone, and how many they are.
+
+    Args:
+        cases: columns dialogue and position; further ones are not looked at. Those of other splits fall away.
+
+    Raises:
+        DataError: no test utterance is among the cases.
+    """
+    scores = []
+    for run in runs:
+        part = test_predictions(run).merge(cases[["dialogue", "position"]].drop_duplicates(), on=["dialogue", "position"])
+        if part.empty:
+            raise DataError(f"none of the {len(cases)} cases is a test utterance of {run.spec}; take them from the same corpus")
+        scores.append(classification_metrics(part["label"], part["predicted"], len(run.metrics["test"]["f1"])))
+    means = {k: 100 * mean_and_spread([s[k] for s in scores])[0] for k in ("accuracy", "weighted_f1")}
+    return {**means, "utterances": len(part)}
+
+
+def provenance_line(runs: Sequence[Any]) -> str:
+    """Digest range, seeds, selection, features, commits and machine of some runs, in one line of Markdown."""
+    if not runs:
+        return PENDING
+    environments = [r.environment for r in runs]
+    features = sorted({f"{m}={n}" for r in runs for m, n in r.spec.features.items()}) or ["the corpus' own"]
+    encoders = sorted({e["text_encoder"]["encoder"] for e in environments if "text_encoder" in e})
+    commits = sorted({(e["commit"] or "unknown")[:7] for e in environments})
+    return (
+        f"{len(runs)} runs ({runs[0].spec.digest} … {runs[-1].spec.digest}), seeds {sorted({r.spec.seed for r in runs})}, selection "
+        f"{sorted({r.spec.selection for r in runs})[0]}, features {', '.join(features)}"
+        + (f", encoder inside the model {', '.join(encoders)}" if encoders else "")
+        + f", commit {', '.join(commits)}, {environments[0]['device_name']}, torch {environments[0]['versions']['torch']}"
+    )
 
 
 def majority_score(run: Any, metric: str = "weighted_f1") -> float:

@@ -102,6 +102,20 @@ def test_seed_intervals_show_each_seed_the_mean_and_the_interval():
     assert ax.get_legend().get_texts()[0].get_text() == "ceiling"
 
 
+def test_a_setting_curve_shows_means_bands_and_seeds():
+    curve = pd.DataFrame({"x": [2, 0], "mean": [50.0, 40], "low": [45.0, 35], "high": [55.0, 45], "seeds": [[49.0, 51], [40.0]]})
+    ax = plots.setting_curve({"text": curve}, setting="K", score="F1", lines={"ceiling": 70.0})
+    assert ax.lines[0].get_xdata().tolist() == [0, 2] and ax.lines[0].get_ydata().tolist() == [40, 50]
+    assert sorted(y for line in ax.lines[1:3] for y in line.get_ydata()) == [40, 49, 51]
+    assert {t.get_text() for t in ax.get_legend().get_texts()} == {"text", "ceiling"} and ax.get_xlabel() == "K"
+
+
+def test_seed_intervals_of_dimensions_are_correlations():
+    runs = pd.DataFrame({"model": ["A", "A"], "mean_pearson": [0.5, 0.6]})
+    ax = plots.seed_intervals(runs, pd.DataFrame({"model": ["A"], "mean": [0.55], "low": [0.5], "high": [0.61]}))
+    assert ax.lines[0].get_xdata().tolist() == [0.5, 0.6] and "Pearson" in ax.get_xlabel()
+
+
 def test_selection_gain_marks_the_mean_of_each_corpus():
     ax = plots.selection_gain(pd.DataFrame({"corpus": ["x", "x", "y"], "gain": [1.0, 3, 0.5]}))
     diamonds = {line.get_xdata()[0] for line in ax.lines if line.get_marker() == "D"}

@@ -10,8 +10,8 @@ import pytest
 
 from erc_lib import tables
 from erc_lib.errors import ConfigError, DataError
-from erc_lib.evaluation import classification_metrics, paired_bootstrap
-from erc_lib.papers import published_results
+from erc_lib.evaluation import classification_metrics, dimensional_metrics, paired_bootstrap
+from erc_lib.papers import published_results, published_value
 from erc_lib.runs import RunSpec
 
 CLASSES = 7
@@ -166,3 +166,53 @@ def test_styling_dresses_and_does_not_change(runs):
     assert page == tables.styled(frame, caption="Table 2", key="t2").to_html()
     assert page.count("font-weight: bold") >= 1
     pd.testing.assert_frame_equal(frame, before)
+
+
+def a_dimensional_run(seed=0, agreement=0.8):
+    """A run that predicts two emotion dimensions."""
+    labels = np.random.default_rng(1).standard_normal((60, 2))
+    predicted = agreement * labels + np.random.default_rng([seed, 5]).standard_normal((60, 2))
+    frame = pd.DataFrame({"dialogue": [f"d{i // 6}" for i in range(60)], "position": [i % 6 for i in range(60)]})
+    frame = frame.assign(split="test", **{f"label_{c}": labels[:, c] for c in (0, 1)}, **{f"predicted_{c}": predicted[:, c] for c in (0, 1)})
+    test = dimensional_metrics(labels, predicted)
+    return SimpleNamespace(
+        spec=RunSpec(name="D", seed=seed, paper="dialogue_trm", corpus="avec"), predictions=frame,
+        metrics={"test": test, "test_best_epoch": {"mean_pearson": 0.9}}, environment={},
+    )  # fmt: skip
+
+
+def test_dimensions_are_summed_up_as_correlations_not_percent():
+    runs = [a_dimensional_run(s) for s in range(3)]
+    row = tables.runs_summary(runs, metric="pearson_1").iloc[0]
+    assert row["mean"] == pytest.approx(np.mean([r.metrics["test"]["pearson"][1] for r in runs])) and row["low"] < row["mean"] < row["high"] < 1
+    frame = tables.runs_frame(runs)
+    assert frame["pearson_0"].tolist() == [r.metrics["test"]["pearson"][0] for r in runs] and (frame["test_best_epoch"] == 0.9).all()
+    worse = [SimpleNamespace(**{**vars(r), "spec": r.spec.model_copy(update={"name": "E"})}) for r in (a_dimensional_run(7, 0.1),)]
+    assert tables.difference_table([*runs, *worse], "D", metric="mean_pearson")["difference"].iloc[0] < -0.1
+
+
+def test_a_table_of_other_columns_takes_the_metric_of_each():
+    runs = [a_run("DialogueTRM-U", seed=s) for s in (0, 1)]
+    table = tables.published_beside_ours(
+        "2", "MELD", runs, paper="dialogue_trm", ours={"DialogueTRM-U": "DialogueTRM-U"}, metrics={"ACC": "accuracy", "F1": "weighted_f1"}, average="F1",
+    )
+    row = table[table["source"] == "ours, 2 seeds"].iloc[0]
+    assert row["ACC"] == pytest.approx(100 * np.mean([r.metrics["test"]["accuracy"] for r in runs])) and row["low"] < row["F1"] < row["high"]
+    with pytest.raises(ConfigError, match="has no column 'F2'"):
+        tables.published_beside_ours("2", "MELD", runs, paper="dialogue_trm", ours={}, metrics={"F2": "accuracy"}, average="F1")
+
+
+def test_scores_on_some_cases_are_those_of_these_utterances(runs):
+    cases = pd.DataFrame({"dialogue": ["d0", "d0", "d3", "elsewhere"], "position": [1, 4, 0, 0]})
+    found = tables.case_scores(runs[:2], cases)
+    rows = [1, 4, 18]
+    hits = [np.mean([r.predictions[r.predictions.split == "test"].iloc[i].label == r.predictions[r.predictions.split == "test"].iloc[i].predicted for i in rows]) for r in runs[:2]]
+    assert found["utterances"] == 3 and found["accuracy"] == pytest.approx(100 * np.mean(hits))
+    with pytest.raises(DataError, match="none of the 1 cases is a test utterance"):
+        tables.case_scores(runs, cases.tail(1))
+
+
+def test_one_printed_number_or_an_error():
+    assert published_value("dialogue_trm", "2", "IEMOCAP", "DialogueTRM-M", "F1") == 69.7
+    with pytest.raises(ConfigError, match="has 0 numbers at 'Nobody', 'F1'"):
+        published_value("dialogue_trm", "2", "IEMOCAP", "Nobody", "F1")

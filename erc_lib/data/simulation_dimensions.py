@@ -30,7 +30,7 @@ from erc_lib.data.conversation import MODALITIES, SPLITS, Corpus, Dialogue
 from erc_lib.data.posterior import CONTEXTS
 from erc_lib.data.sampling import draw_speakers, previous_turns
 from erc_lib.data.simulation import MODALITY_STREAM, Probability, TurnTaking, random_rotation
-from erc_lib.errors import DataError
+from erc_lib.errors import ConfigError, DataError
 
 Four = tuple[float, float, float, float]
 
@@ -149,23 +149,27 @@ def _shown(config: DimensionalConfig, speakers: np.ndarray) -> dict[str, np.ndar
 
 
 def dimension_posteriors(
-    corpus: Corpus, split: str, *, modalities: Sequence[str] | None = None, causal: bool = False, context: bool = True
+    corpus: Corpus, split: str, *, modalities: Sequence[str] | None = None, causal: bool = False, context: bool = True, window: int | None = None,
 ) -> list[torch.Tensor]:
     """E[y | x] (L, 4) of every dialogue, exact, from ``modalities`` (None: all).
 
     Args:
-        causal: of turn t from turns up to t alone. context: False: from turn t alone.
+        causal: of turn t from turns up to t alone. context: False: from turn t alone. window: of turn t from itself and so many turns before.
 
     Raises:
-        DataError: a corpus that was not simulated with dimensions.
+        ConfigError: a negative window. DataError: a corpus that was not simulated with dimensions.
     """
+    if window is not None and window < 0:
+        raise ConfigError(f"a window counts past turns, so it cannot be {window}; 0 means the turn alone")
+    reach = 0 if not context else window
     config = corpus.simulation
     if not isinstance(config, DimensionalConfig):
         raise DataError(f"corpus {corpus.name!r} is no simulated corpus of dimensions, so its best prediction is not known")
-    return [_posterior(config, d, tuple(modalities or MODALITIES), causal, context) for d in corpus.split(split)]
+    return [_posterior(config, d, tuple(modalities or MODALITIES), causal, reach) for d in corpus.split(split)]
 
 
-def _posterior(config: DimensionalConfig, dialogue: Dialogue, modalities: tuple[str, ...], causal: bool, context: bool) -> torch.Tensor:
+def _posterior(config: DimensionalConfig, dialogue: Dialogue, modalities: tuple[str, ...], causal: bool, reach: int | None) -> torch.Tensor:
+    """E[y] (L, 4) of one dialogue, from ``reach`` turns back, or where that is None from all of the past (``causal``) or of the dialogue."""
     speakers, length = dialogue.speakers.numpy(), len(dialogue)
     mixing, shown = _mixing(config, speakers), _shown(config, speakers)
     covariance = mixing @ mixing.T
@@ -178,10 +182,10 @@ def _posterior(config: DimensionalConfig, dialogue: Dialogue, modalities: tuple[
         o = np.stack([z[m][:, k] for m in modalities], axis=1).reshape(-1)
         with_y = H @ covariance  # cov(o, y)
         S = with_y @ H.T + np.diag(noise)
-        if not context:
+        if reach is not None:
             M = len(modalities)
             for t in range(length):
-                rows = slice(t * M, (t + 1) * M)
+                rows = slice(max(0, t - reach) * M, (t + 1) * M)
                 found[t, k] = with_y[rows, t] @ np.linalg.solve(S[rows, rows], o[rows])
             continue
         # S = L L^T; E[y] = (L^-1 cov)^T (L^-1 o), and the first rows of L^-1 belong to the first turns alone.

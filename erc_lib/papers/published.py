@@ -93,6 +93,19 @@ def read_published(path: str | Path, paper: str) -> tuple[pd.DataFrame, pd.DataF
     return pd.DataFrame(results, columns=RESULT_COLUMNS), pd.DataFrame(tables, columns=TABLE_COLUMNS)
 
 
+def published_value(paper: str, table: str, dataset: str, row: str, column: str) -> float:
+    """One printed number.
+
+    Raises:
+        ConfigError: there is no such cell, or the paper leaves it empty.
+    """
+    t = published_results()
+    found = t[(t["paper"] == paper) & (t["table"] == table) & (t["dataset"] == dataset) & (t["row"] == row) & (t["column"] == column)]["value"]
+    if len(found) != 1:
+        raise ConfigError(f"{paper}: table {table} for {dataset} has {len(found)} numbers at {row!r}, {column!r}; see published_results()")
+    return float(found.iloc[0])
+
+
 def _check_fields(table: Any, where: str) -> None:
     """The fields of one table, and that every name in it is text."""
     if not isinstance(table, dict) or not _TABLE_FIELDS <= set(table) <= _TABLE_FIELDS | {"note"}:

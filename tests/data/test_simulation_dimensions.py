@@ -48,7 +48,7 @@ def slow_posterior(config, dialogue, modalities, seen) -> np.ndarray:
 
 @pytest.mark.parametrize("modalities", [("text",), ("audio", "visual"), ("text", "audio", "visual")])
 @pytest.mark.parametrize(("options", "seen"), [
-    ({"context": False}, lambda t, L: [t]), ({"causal": True}, lambda t, L: range(t + 1)), ({}, lambda t, L: range(L)),
+    ({"context": False}, lambda t, L: [t]), ({"window": 2}, lambda t, L: range(max(0, t - 2), t + 1)), ({"causal": True}, lambda t, L: range(t + 1)), ({}, lambda t, L: range(L)),
 ])  # fmt: skip
 def test_the_posterior_against_conditioning_written_out(modalities, options, seen):
     corpus = simulate_dimensions(small(contagion=0.3, relative=0.8))
@@ -103,5 +103,7 @@ def test_bad_input():
         load_corpus("simulated-avec", inerta=0.6)
     with pytest.raises(ConfigError, match="speaker_counts must sum to 1"):
         load_corpus("simulated-avec", speaker_counts=[0.5])
+    with pytest.raises(ConfigError, match="cannot be -1"):
+        dimension_posteriors(load_corpus("simulated-avec", train=1, validation=1, test=1), "test", window=-1)
     with pytest.raises(DataError, match="'simulated-meld' is no simulated corpus of dimensions"):
         dimension_posteriors(load_corpus("simulated-meld", train=1, validation=1, test=1), "test")
