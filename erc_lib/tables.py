@@ -156,7 +156,7 @@ def published_beside_ours(
     published = published[(published["paper"] == paper) & (published["table"] == str(table)) & (published["dataset"] == dataset)]
     if published.empty:
         raise ConfigError(f"{paper} has no table {table!r} for {dataset!r}; see published_results()")
-    columns = list(dict.fromkeys(published["column"]))
+    columns = list(dict.fromkeys([*(c for c in metrics or () if c in set(published["column"])), *published["column"]]))
     if metrics is None:
         classes = [c for c in columns if c != average]
         if average not in columns or len(classes) != len(label_names):
@@ -311,13 +311,13 @@ def selection_gain(runs: Sequence[Any]) -> pd.DataFrame:
     return frame[["model", "corpus", "modalities", "seed"]].assign(gain=gain)
 
 
-def styled(frame: pd.DataFrame, *, caption: str = "", key: str = "table", ours: str = "source", compact: bool = False) -> Any:
-    """``frame`` dressed for the book: two decimals, a dash for what is not known, rows of ours set off. The frame stays as it is.
+def styled(frame: pd.DataFrame, *, caption: str = "", key: str = "table", ours: str = "source", compact: bool = False, digits: int = 2) -> Any:
+    """``frame`` dressed for the book: ``digits`` decimals, a dash for what is not known, rows of ours set off. The frame stays as it is.
 
     ``key`` names the table in the page, so that the same notebook gives the same page. ``compact``: smaller, for a dozen columns.
     """
     numbers = frame.select_dtypes("number").columns
-    decimals = {c: "{:.0f}" if pd.api.types.is_integer_dtype(frame[c]) else "{:.2f}" for c in numbers}
+    decimals = {c: "{:.0f}" if pd.api.types.is_integer_dtype(frame[c]) else f"{{:.{digits}f}}" for c in numbers}
     decimals |= {c: "{:.3f}" for c in numbers if (c[-1] if isinstance(c, tuple) else c) == "p"}
     style = frame.style.format(decimals, na_rep="–").hide(axis="index").set_uuid(key).set_table_styles([
         {"selector": "", "props": f"font-size: {0.68 if compact else 0.78}rem; width: auto; max-width: 100%; border-collapse: collapse"},

@@ -16,7 +16,7 @@ what is shown are jointly Gaussian, so it is a linear system per dialogue and di
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -149,53 +149,58 @@ def _shown(config: DimensionalConfig, speakers: np.ndarray) -> dict[str, np.ndar
 
 
 def dimension_posteriors(
-    corpus: Corpus, split: str, *, modalities: Sequence[str] | None = None, causal: bool = False, context: bool = True, window: int | None = None,
+    corpus: Corpus, split: str, *, modalities: Sequence[str] | None = None, causal: bool = False, context: bool = True,
+    window: int | Mapping[str, int] | None = None,
 ) -> list[torch.Tensor]:
     """E[y | x] (L, 4) of every dialogue, exact, from ``modalities`` (None: all).
 
     Args:
-        causal: of turn t from turns up to t alone. context: False: from turn t alone. window: of turn t from itself and so many turns before.
+        causal: of turn t from turns up to t alone. context: False: from turn t alone. window: of turn t from itself and so many turns
+            before; or modality -> how many, 0 where it stands for itself, as DialogueTRM's masks have it.
 
     Raises:
         ConfigError: a negative window. DataError: a corpus that was not simulated with dimensions.
     """
-    if window is not None and window < 0:
-        raise ConfigError(f"a window counts past turns, so it cannot be {window}; 0 means the turn alone")
-    reach = 0 if not context else window
+    modalities = tuple(modalities or MODALITIES)
+    window = window if context else 0
+    if isinstance(window, int):
+        window = dict.fromkeys(modalities, window)
+    if window is not None and (missing := [m for m in modalities if window.get(m, -1) < 0]):
+        raise ConfigError(f"a window counts past turns, so that of {missing[0]} cannot be {window.get(missing[0])}; 0 means the turn alone")
     config = corpus.simulation
     if not isinstance(config, DimensionalConfig):
         raise DataError(f"corpus {corpus.name!r} is no simulated corpus of dimensions, so its best prediction is not known")
-    return [_posterior(config, d, tuple(modalities or MODALITIES), causal, reach) for d in corpus.split(split)]
+    return [_posterior(config, d, modalities, causal, window) for d in corpus.split(split)]
 
 
-def _posterior(config: DimensionalConfig, dialogue: Dialogue, modalities: tuple[str, ...], causal: bool, reach: int | None) -> torch.Tensor:
-    """E[y] (L, 4) of one dialogue, from ``reach`` turns back, or where that is None from all of the past (``causal``) or of the dialogue."""
+def _posterior(
+    config: DimensionalConfig, dialogue: Dialogue, modalities: tuple[str, ...], causal: bool, window: Mapping[str, int] | None
+) -> torch.Tensor:
+    """E[y] (L, 4) of one dialogue, from the turns in each modality's ``window``, or without one from all of the past or of the dialogue."""
     speakers, length = dialogue.speakers.numpy(), len(dialogue)
     mixing, shown = _mixing(config, speakers), _shown(config, speakers)
-    covariance = mixing @ mixing.T
-    z = {m: dialogue.features[m].double().numpy() @ _rotation(config, m)[:, :4] for m in modalities}
-    found = np.zeros((length, 4))
-    for k in range(4):
-        # Observations turn by turn, so that the first t turns are a leading block of every matrix.
-        H = np.stack([config.emission(m).signal[k] * shown[m] for m in modalities], axis=1).reshape(-1, length)
-        noise = np.tile([config.emission(m).noise ** 2 for m in modalities], length)
-        o = np.stack([z[m][:, k] for m in modalities], axis=1).reshape(-1)
-        with_y = H @ covariance  # cov(o, y)
-        S = with_y @ H.T + np.diag(noise)
-        if reach is not None:
-            M = len(modalities)
-            for t in range(length):
-                rows = slice(max(0, t - reach) * M, (t + 1) * M)
-                found[t, k] = with_y[rows, t] @ np.linalg.solve(S[rows, rows], o[rows])
-            continue
-        # S = L L^T; E[y] = (L^-1 cov)^T (L^-1 o), and the first rows of L^-1 belong to the first turns alone.
-        factor = np.linalg.cholesky(S)
-        weights, values = (solve_triangular(factor, x, lower=True) for x in (with_y, o))
-        if causal:
-            turn = np.repeat(np.arange(length), len(modalities))
-            weights = weights * (turn[:, None] <= np.arange(length)[None, :])
-        found[:, k] = weights.T @ values
-    return torch.from_numpy(found)
+    # Per dimension (4, ...), and observations turn by turn, so that the first t turns are a leading block of every matrix.
+    z = np.stack([dialogue.features[m].double().numpy() @ _rotation(config, m)[:, :4] for m in modalities], axis=1)  # (L, M, 4)
+    o = z.reshape(-1, 4).T
+    H = np.stack([np.multiply.outer(config.emission(m).signal, shown[m]) for m in modalities], axis=2).reshape(4, -1, length)
+    noise = np.tile([config.emission(m).noise ** 2 for m in modalities], length)
+    with_y = H @ (mixing @ mixing.T)  # cov(o, y)
+    S = with_y @ H.swapaxes(1, 2) + np.diag(noise)
+    turn = np.repeat(np.arange(length), len(modalities))
+    if window is not None:
+        reach = np.tile([window[m] for m in modalities], length)
+        found = np.zeros((length, 4))
+        for t in range(length):
+            rows = np.flatnonzero((turn <= t) & (turn >= t - reach))
+            weights = np.linalg.solve(S[:, rows[:, None], rows], with_y[:, rows, t, None])[..., 0]
+            found[t] = (weights * o[:, rows]).sum(axis=1)
+        return torch.from_numpy(found)
+    # S = L L^T; E[y] = (L^-1 cov)^T (L^-1 o), and the first rows of L^-1 belong to the first turns alone.
+    factor = np.linalg.cholesky(S)
+    weights, values = (np.stack([solve_triangular(f, x, lower=True) for f, x in zip(factor, right, strict=True)]) for right in (with_y, o))
+    if causal:
+        weights = weights * (turn[:, None] <= np.arange(length)[None, :])
+    return torch.from_numpy(np.einsum("knl,kn->lk", weights, values))
 
 
 def dimension_ceilings(corpus: Corpus, split: str = "test", modality_sets: Sequence[Sequence[str]] | None = None) -> pd.DataFrame:

@@ -16,7 +16,7 @@ def small(**options) -> DimensionalConfig:
     return DimensionalConfig.avec(**{"train": 2, "validation": 1, "test": 2, "length_max": 12, "length_mean": 11.0, **options})
 
 
-def slow_posterior(config, dialogue, modalities, seen) -> np.ndarray:
+def slow_posterior(config, dialogue, modalities, seen, by_modality=False) -> np.ndarray:
     """E[y_t | what turns seen(t) show], by following the recursion with coefficient vectors of the fresh noises, then the normal equations."""
     speakers = dialogue.speakers.numpy()
     own, other = previous_turns(speakers)
@@ -29,10 +29,11 @@ def slow_posterior(config, dialogue, modalities, seen) -> np.ndarray:
         y[t, t] = (1 - y[t] @ y[t]) ** 0.5
     found = np.zeros((L, 4))
     for k in range(4):
-        shown, noise, value = [], [], []
+        shown, noise, value, owner = [], [], [], []
         for t in range(L):
             for m in modalities:
                 emission = config.emission(m)
+                owner.append(m)
                 what = y[t] - (config.relative * y[own[t]] if m == "text" and own[t] >= 0 else 0)
                 rotation = random_rotation(config.world_seed, MODALITY_STREAM[m], emission.dim)
                 shown.append(emission.signal[k] * what)
@@ -40,7 +41,8 @@ def slow_posterior(config, dialogue, modalities, seen) -> np.ndarray:
                 value.append(float(dialogue.features[m][t].double().numpy() @ rotation[:, k]))
         shown, noise, value = np.array(shown), np.array(noise), np.array(value)
         for t in range(L):
-            rows = np.flatnonzero(np.isin(np.arange(L).repeat(len(modalities)), seen(t)))
+            at = np.arange(L).repeat(len(modalities))
+            rows = np.array([i for i in range(len(at)) if at[i] in (seen(t, owner[i]) if by_modality else seen(t))])
             S = shown[rows] @ shown[rows].T + np.diag(noise[rows])
             found[t, k] = (y[t] @ shown[rows].T) @ np.linalg.solve(S, value[rows])
     return found
@@ -54,6 +56,14 @@ def test_the_posterior_against_conditioning_written_out(modalities, options, see
     corpus = simulate_dimensions(small(contagion=0.3, relative=0.8))
     for d, p in zip(corpus.test, dimension_posteriors(corpus, "test", modalities=modalities, **options), strict=True):
         slow = slow_posterior(corpus.simulation, d, modalities, lambda t, L=len(d): list(seen(t, L)))
+        np.testing.assert_allclose(p.numpy(), slow, atol=1e-5)
+
+
+def test_each_modality_may_have_a_window_of_its_own():
+    """The paper's setting: text sees two turns back, audio and visual their own turn."""
+    corpus, window = simulate_dimensions(small()), {"text": 2, "audio": 0, "visual": 0}
+    for d, p in zip(corpus.test, dimension_posteriors(corpus, "test", window=window), strict=True):
+        slow = slow_posterior(corpus.simulation, d, tuple(window), lambda t, m: range(max(0, t - window[m]), t + 1), by_modality=True)
         np.testing.assert_allclose(p.numpy(), slow, atol=1e-5)
 
 
@@ -103,7 +113,7 @@ def test_bad_input():
         load_corpus("simulated-avec", inerta=0.6)
     with pytest.raises(ConfigError, match="speaker_counts must sum to 1"):
         load_corpus("simulated-avec", speaker_counts=[0.5])
-    with pytest.raises(ConfigError, match="cannot be -1"):
+    with pytest.raises(ConfigError, match="that of text cannot be -1"):
         dimension_posteriors(load_corpus("simulated-avec", train=1, validation=1, test=1), "test", window=-1)
     with pytest.raises(DataError, match="'simulated-meld' is no simulated corpus of dimensions"):
         dimension_posteriors(load_corpus("simulated-meld", train=1, validation=1, test=1), "test")
