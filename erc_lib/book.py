@@ -30,7 +30,9 @@ from erc_lib.papers.multiemo import MultiEMOConfig
 from erc_lib.paths import REPOSITORY
 
 MATHJAX = "tex-svg-full.js"  # one file, its glyphs inside: nothing further is loaded, not even a font
-DIFFERENCES = Path(__file__).parent / "papers" / "multiemo" / "differences.yaml"
+PAPERS = {"multiemo": MultiEMOConfig, "dialogue_trm": DialogueTRMConfig}  # with a page of fields and a list of differences each
+DIFFERENCES = {name: Path(__file__).parent / "papers" / name / "differences.yaml" for name in PAPERS}
+COMPARED = {"released": "The released code", "other": "What else it could mean"}  # key of a list -> title of its column
 
 
 def chapters_of(toc: Path) -> list[str]:
@@ -57,9 +59,10 @@ def check_executed(notebook: Path) -> None:
             raise DataError(f"{notebook}: cell {position} was not executed; execute the whole notebook before it enters the book")
 
 
-def differences_table(path: Path = DIFFERENCES) -> str:
-    """The numbered differences between MultiEMO's paper and its released code as MyST tables, one per section of the list."""
+def differences_table(path: Path) -> str:
+    """A paper's numbered differences, from its released code or among its readings, as MyST tables, one per section of the list."""
     rows = yaml.safe_load(path.read_text(encoding="utf8"))
+    against = next(key for key in COMPARED if key in rows[0])
     lines: list[str] = []
     section = None
     for row in rows:
@@ -74,10 +77,10 @@ def differences_table(path: Path = DIFFERENCES) -> str:
                 ":widths: 4 14 28 30 24",
                 "",
             ]
-            lines += ["* - No.", "  - Where", "  - The paper", "  - The released code", "  - Here"]
+            lines += ["* - No.", "  - Where", "  - The paper", f"  - {COMPARED[against]}", "  - Here"]
         fields = ", ".join(f"`{field}`" for field in row["field"])
         here = f"{fields}: {row['default']}" if fields else row["default"]
-        lines += [f"* - {row['number']}", f"  - {row['place']}", f"  - {row['paper']}", f"  - {row['released']}", f"  - {here}"]
+        lines += [f"* - {row['number']}", f"  - {row['place']}", f"  - {row['paper']}", f"  - {row[against]}", f"  - {here}"]
     return "\n".join([*lines, ":::", ""])
 
 
@@ -109,8 +112,8 @@ def stage(folder: Path, *, book: Path, chapters: Path, announcement: str = "") -
         check_executed(notebook)
         shutil.copy(notebook, folder / "chapters")
     (folder / "_generated").mkdir()
-    (folder / "_generated" / "differences.md").write_text(differences_table(), encoding="utf8")
-    for name, config in (("multiemo", MultiEMOConfig), ("dialogue_trm", DialogueTRMConfig)):
+    for name, config in PAPERS.items():
+        (folder / "_generated" / f"{name}_differences.md").write_text(differences_table(DIFFERENCES[name]), encoding="utf8")
         (folder / "_generated" / f"{name}_config.md").write_text(fields_table(config), encoding="utf8")
     config = yaml.safe_load((book.parent / "_config.yml").read_text(encoding="utf8"))
     if announcement:

@@ -16,7 +16,8 @@ from erc_lib.papers.multiemo import MultiEMOConfig
 from erc_lib.runs import RunSpec
 
 ROOT = Path(__file__).resolve().parent.parent
-ROWS = yaml.safe_load(book.DIFFERENCES.read_text(encoding="utf8"))
+LISTS = {name: yaml.safe_load(path.read_text(encoding="utf8")) for name, path in book.DIFFERENCES.items()}
+ROWS = LISTS["multiemo"]
 PROSE = sorted((ROOT / "book").glob("*.md"))
 
 
@@ -35,17 +36,26 @@ def test_there_are_thirty_six_differences_numbered_in_order():
     assert len(set(sections)) == sum(a != b for a, b in zip(sections, [None, *sections])), "a section is torn apart"
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row["number"])
-def test_each_difference_names_fields_that_exist_and_their_defaults(row):
-    config = MultiEMOConfig.meld()
+def test_dialogue_trm_s_open_choices_are_numbered_in_order_and_complete():
+    rows = LISTS["dialogue_trm"]
+    assert [row["number"] for row in rows] == [f"D{n}" for n in range(1, len(rows) + 1)]
+    assert all(str(row[k]).strip() for row in rows for k in ("section", "place", "paper", "other", "default"))
+    sections = [row["section"] for row in rows]
+    assert len(set(sections)) == sum(a != b for a, b in zip(sections, [None, *sections])), "a section is torn apart"
+
+
+@pytest.mark.parametrize(("name", "row"), [(name, row) for name, rows in LISTS.items() for row in rows], ids=lambda x: x if isinstance(x, str) else x["number"])
+def test_each_difference_names_fields_that_exist_and_their_defaults(name, row):
+    kind = book.PAPERS[name]
+    config = kind.meld()
     for field in row["field"]:
         if field.startswith("RunSpec."):
             assert field.removeprefix("RunSpec.") in RunSpec.model_fields
         else:
             value = (
                 getattr(config, field)
-                if field in MultiEMOConfig.model_fields
-                else pytest.fail(f"{field} is no field of MultiEMOConfig")
+                if field in kind.model_fields
+                else pytest.fail(f"{field} is no field of {kind.__name__}")
             )
             assert f"`{value}`" in row["default"], f"{field} is {value!r} by default, and the row says: {row['default']}"
 
@@ -79,7 +89,7 @@ def test_the_released_variant_differs_wherever_a_row_says_so():
 
 
 def test_the_table_has_a_row_for_each_difference(tmp_path):
-    text = book.differences_table()
+    text = book.differences_table(book.DIFFERENCES["multiemo"])
     assert [int(n) for n in re.findall(r"(?m)^\* - (\d+)$", text)] == list(range(1, 37))
     assert text.count(":::{list-table}") == len({row["section"] for row in ROWS}) == len(re.findall(r"(?m)^:::$", text))
 
@@ -96,7 +106,7 @@ def test_the_table_of_contents_names_the_prose_and_the_notebooks():
     toc = (ROOT / "book" / "_toc.yml").read_text(encoding="utf8")
     named = set(re.findall(r"(?:file|root):\s*([\w./-]+)", toc))
     chapters = set(book.chapters_of(ROOT / "book" / "_toc.yml"))
-    assert {"chapters/00_conversations", "chapters/30_multiemo"} <= chapters
+    assert {"chapters/00_conversations", "chapters/10_dialogue_trm", "chapters/30_multiemo"} <= chapters
     assert named - chapters == {page.stem for page in PROSE}
 
 
