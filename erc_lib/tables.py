@@ -6,7 +6,7 @@ no run fills yet is said in words, never left out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -26,8 +26,8 @@ def modality_name(modalities: Sequence[str]) -> str:
 
 
 def unit_of(metric: str) -> int:
-    """By what a metric is multiplied for a table: 100 for percent, 1 for a correlation."""
-    return 1 if "pearson" in metric else 100
+    """By what a metric is multiplied for a table: 100 (percent) for F1 scores and accuracies, 1 for correlations and errors."""
+    return 100 if "f1" in metric or metric in ("accuracy", "test_best_epoch") else 1
 
 
 def test_predictions(run: Any) -> pd.DataFrame:
@@ -85,6 +85,8 @@ def runs_summary(runs: Sequence[Any], *, by: Sequence[str] = ("model",), metric:
     columns = [*by, "runs", "mean", "std", "low", "high", "selection"]
     if not len(frame):
         return pd.DataFrame(columns=columns)
+    if metric not in frame or frame[metric].isna().any():
+        raise ConfigError(f"runs_summary: not every run has the metric {metric!r}; runs of classes have weighted_f1, of dimensions mean_pearson")
     rows = []
     for key, group in frame.groupby(list(by), sort=False):
         if group["seed"].duplicated().any():
@@ -149,7 +151,7 @@ def published_beside_ours(
         notes: published row -> why there is no row of ours.
 
     Returns:
-        Columns model, source ("published" or "ours, n seeds"), the published columns (percent), std, low, high of the average, not
+        Columns model, source ("published" or "ours, n seeds"), the published columns (percent; correlations as they are), std, low, high of the average, not
         comparable because, what would close it. A model without a finished run has a row that says so.
     """
     published = published_results()
@@ -164,6 +166,8 @@ def published_beside_ours(
         metrics = {**{c: f"f1_{i}" for i, c in enumerate(classes)}, average: "weighted_f1"}
     if unknown := [c for c in (*metrics, average) if c not in columns]:
         raise ConfigError(f"{paper}, table {table} for {dataset!r} has no column {unknown[0]!r}; it has {', '.join(columns)}")
+    if average not in metrics:
+        raise ConfigError(f"published_beside_ours: no metric is named for {average!r}, the column with the spread; metrics has {', '.join(metrics)}")
     frame, summary = runs_frame(runs), runs_summary(runs, metric=metrics[average])
     rows = []
     for name in dict.fromkeys(published["row"]):
@@ -269,29 +273,40 @@ def case_scores(runs: Sequence[Any], cases: pd.DataFrame) -> dict[str, float]:
     Raises:
         DataError: no test utterance is among the cases.
     """
-    scores = []
+    if any("f1" not in run.metrics["test"] for run in runs):
+        raise DataError("case_scores: accuracy and F1 need runs of classes, and there is one of dimensions")
+    scores, counts = [], set()
     for run in runs:
         part = test_predictions(run).merge(cases[["dialogue", "position"]].drop_duplicates(), on=["dialogue", "position"])
         if part.empty:
             raise DataError(f"none of the {len(cases)} cases is a test utterance of {run.spec}; take them from the same corpus")
         scores.append(classification_metrics(part["label"], part["predicted"], len(run.metrics["test"]["f1"])))
+        counts.add(len(part))
+    if len(counts) != 1:
+        raise DataError(f"case_scores: the runs hold {' and '.join(map(str, sorted(counts)))} of the cases; take runs of one corpus")
     means = {k: 100 * mean_and_spread([s[k] for s in scores])[0] for k in ("accuracy", "weighted_f1")}
-    return {**means, "utterances": len(part)}
+    return {**means, "utterances": counts.pop()}
 
 
 def provenance_line(runs: Sequence[Any]) -> str:
-    """Digest range, seeds, selection, features, commits and machine of some runs, in one line of Markdown."""
+    """How many runs, their digests, seeds, selection, features, commits and machines, in one line of Markdown; every value that occurs."""
     if not runs:
         return PENDING
+
+    def all_of(values: Iterable[Any]) -> str:
+        return ", ".join(dict.fromkeys(sorted(map(str, values))))
+
     environments = [r.environment for r in runs]
-    features = sorted({f"{m}={n}" for r in runs for m, n in r.spec.features.items()}) or ["the corpus' own"]
-    encoders = sorted({e["text_encoder"]["encoder"] for e in environments if "text_encoder" in e})
-    commits = sorted({(e["commit"] or "unknown")[:7] for e in environments})
+    digests = [r.spec.digest for r in runs]
+    encoders = all_of(e["text_encoder"]["encoder"] for e in environments if "text_encoder" in e)
+    uncommitted = any(e.get("dirty") for e in environments)
     return (
-        f"{len(runs)} runs ({runs[0].spec.digest} … {runs[-1].spec.digest}), seeds {sorted({r.spec.seed for r in runs})}, selection "
-        f"{sorted({r.spec.selection for r in runs})[0]}, features {', '.join(features)}"
-        + (f", encoder inside the model {', '.join(encoders)}" if encoders else "")
-        + f", commit {', '.join(commits)}, {environments[0]['device_name']}, torch {environments[0]['versions']['torch']}"
+        f"{len(runs)} runs ({digests[0]}" + (f" and {len(digests) - 1} more" if len(digests) > 1 else "") + f"), seeds {sorted({r.spec.seed for r in runs})}, "
+        f"selection {all_of(r.spec.selection for r in runs)}, features "
+        + (all_of(f"{m}={n}" for r in runs for m, n in r.spec.features.items()) or "the corpus' own")
+        + (f", encoder inside the model {encoders}" if encoders else "")
+        + f", commit {all_of((e['commit'] or 'unknown')[:7] for e in environments)}{' with uncommitted changes' if uncommitted else ''}, "
+        f"{all_of(e['device_name'] for e in environments)}, torch {all_of(e['versions']['torch'] for e in environments)}"
     )
 
 

@@ -61,7 +61,7 @@ def read(folder: Path) -> Converted:
             for m, x in zip(MODALITIES, vectors, strict=True):
                 features[m].append(_matrix(paths[0], name, m, x, len(ids)))
             for i in range(len(ids)):
-                text = sentences[i] if isinstance(sentences[i], str) else ""  # some copies hold no sentences
+                text = sentences[i] if len(sentences) and isinstance(sentences[i], str) else ""
                 speaker = "user" if speakers[i] == "user" else "agent"
                 rows.append((split, str(name), f"{name}/{ids[i]}", speaker, text, *(float(column[i]) for column in labels)))
     table = pd.DataFrame(rows, columns=["split", "dialogue", "id", "speaker", "text", *(f"label_{n}" for n in LABEL_NAMES)])
@@ -87,8 +87,9 @@ def _labels(path: Path, content: tuple, first: tuple, name: Any) -> np.ndarray:
             raise DataError(f"{path}, dialogue {name!r} has no {field}; {REMEDY}")
     if list(content[0][name]) != list(first[0][name]) or list(content[1][name]) != list(first[1][name]):
         raise DataError(f"{path}, dialogue {name!r}: other utterances or speakers than in AVEC_features_1.pkl; {REMEDY}")
-    labels = np.asarray(content[2][name], dtype=np.float64).reshape(-1)
-    sizes = {field: len(content[k][name]) for k, field in enumerate(FIELDS) if field in ("ids", "speakers", "sentences")} | {"labels": len(labels)}
+    labels = _numbers(path, name, "labels", content[2][name], np.float64).reshape(-1)
+    counted = ["ids", "speakers"] + ["sentences"] * (len(content[-3][name]) > 0)  # sentences may be left out
+    sizes = {field: len(content[FIELDS.index(field)][name]) for field in counted} | {"labels": len(labels)}
     if len(set(sizes.values())) != 1 or not len(labels):
         raise DataError(f"{path}, dialogue {name!r} has {', '.join(f'{n} {field}' for field, n in sizes.items())}; {REMEDY}")
     if not np.isfinite(labels).all():
@@ -97,9 +98,16 @@ def _labels(path: Path, content: tuple, first: tuple, name: Any) -> np.ndarray:
 
 
 def _matrix(path: Path, name: Any, modality: str, x: Any, length: int) -> np.ndarray:
-    matrix = np.asarray(x, dtype=np.float32)
+    matrix = _numbers(path, name, f"{modality} features", x, np.float32)
     if matrix.ndim != 2 or len(matrix) != length:
         raise DataError(f"{path}, dialogue {name!r}: {modality} features of shape {matrix.shape} for {length} utterances; {REMEDY}")
     if not np.isfinite(matrix).all():
         raise DataError(f"{path}, dialogue {name!r}: {modality} features that are not finite numbers; {REMEDY}")
     return matrix
+
+
+def _numbers(path: Path, name: Any, what: str, values: Any, kind: type) -> np.ndarray:
+    try:
+        return np.asarray(values, dtype=kind)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{path}, dialogue {name!r}: the {what} are no rows of numbers of one length ({error}); {REMEDY}") from None

@@ -4,7 +4,7 @@ The model of one dialogue; the four dimensions (valence, arousal, expectancy, po
 
 1. *Who speaks*: as in :mod:`erc_lib.data.simulation`.
 2. *Dynamics.* ``y_t = inertia y_own + contagion y_other + e_t``: the speaker's own last value, the last value of somebody else
-   (0 where there is none yet), and fresh N(0, .) noise that keeps the variance at about 1.
+   (0 where there is none yet), and fresh N(0, .) noise that keeps the variance at 1.
 3. *What a modality shows.* Audio and visual: ``signal y_t``. Text: ``signal (y_t - relative y_own)``, the *change* since the speaker's
    last turn, so that its reader needs the turns before. ``signal`` is one number per dimension: a face may show valence and no arousal.
 4. *Its vector.* ``x = R z``: the first four coordinates of z are what is shown, the others the speaker's timbre; all carry noise. R is
@@ -156,7 +156,7 @@ def dimension_posteriors(
 
     Args:
         causal: of turn t from turns up to t alone. context: False: from turn t alone. window: of turn t from itself and so many turns
-            before; or modality -> how many, 0 where it stands for itself, as DialogueTRM's masks have it.
+            before; or modality -> how many, 0 where it stands for itself. (A stack of n layers whose masks let K turns through reaches n K.)
 
     Raises:
         ConfigError: a negative window. DataError: a corpus that was not simulated with dimensions.
@@ -210,12 +210,15 @@ def dimension_ceilings(corpus: Corpus, split: str = "test", modality_sets: Seque
         One row per (modalities, context): columns modalities, context (as :func:`erc_lib.data.ceilings`), mean_pearson, and r of each dimension.
     """
     sets = modality_sets or [("text",), ("audio",), ("visual",), ("text", "audio"), ("text", "visual"), ("audio", "visual"), MODALITIES]
+    if not corpus.split(split):
+        raise DataError(f"corpus {corpus.name!r} has no {split} dialogues to compute a ceiling on; simulate some")
     labels = torch.cat([d.labels for d in corpus.split(split)]).double().numpy()
     rows = []
     for modalities in sets:
         for name in CONTEXTS:
             parts = dimension_posteriors(corpus, split, modalities=modalities, causal=name == "past only", context=name != "utterance alone")
             p = torch.cat(parts).numpy()
-            r = [float(np.corrcoef(labels[:, k], p[:, k])[0, 1]) for k in range(4)]
+            # Where nothing is shown the best prediction is constant, and counts as 0 as in erc_lib.evaluation.
+            r = [float(np.corrcoef(labels[:, k], p[:, k])[0, 1]) if np.ptp(p[:, k]) > 0 else 0.0 for k in range(4)]
             rows.append({"modalities": " + ".join(modalities), "context": name, "mean_pearson": float(np.mean(r)), **dict(zip(LABEL_NAMES, r, strict=True))})
     return pd.DataFrame(rows)

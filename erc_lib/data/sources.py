@@ -74,8 +74,11 @@ class Source:
     files: tuple[PinnedFile, ...]
 
     def below(self, folder: str) -> Source:
-        """This source with the files of one folder alone; the empty name is all of it."""
-        return replace(self, files=tuple(f for f in self.files if f.path.startswith(f"{self.name}/{folder}")))
+        """This source with the files of one folder alone; the empty name is all of it. ConfigError where it holds none."""
+        files = tuple(f for f in self.files if not folder or f.path.startswith(f"{self.name}/{folder}/"))
+        if not files:
+            raise ConfigError(f"source {self.name!r} has no files in {folder!r}")
+        return replace(self, files=files)
 
     @property
     def provenance(self) -> dict[str, object]:

@@ -213,9 +213,9 @@ def _moments(frame: pd.DataFrame, dialogue: np.ndarray, n: int, classes: int) ->
 def _correlation(sums: np.ndarray, metric: str) -> np.ndarray:
     """(S,) Pearson's r from sums (S, 6, C); a dimension without variance counts as 0, as in :mod:`erc_lib.evaluation.dimensions`."""
     count, y, p, yy, pp, yp = np.moveaxis(sums, 1, 0)
-    spread = (yy - y * y / count) * (pp - p * p / count)
+    of_y, of_p = yy - y * y / count, pp - p * p / count
     # Rounding leaves a constant column a spread of about 1e-16 of its size, which must not count as one.
-    varies = spread > 1e-20 * np.maximum(yy * pp, 1e-300)
+    varies, spread = (of_y > 1e-14 * yy) & (of_p > 1e-14 * pp), of_y * of_p
     r = np.where(varies, (yp - y * p / count) / np.sqrt(np.where(varies, spread, 1.0)), 0.0)
     return r.mean(axis=1) if metric == "mean_pearson" else r[:, int(metric.removeprefix("pearson_"))]
 

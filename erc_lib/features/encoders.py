@@ -182,11 +182,7 @@ def load_encoder(name: str, device: torch.device | str = "cpu") -> TextEncoder:
         ConfigError: no encoder is called so. DataError: it is nowhere to be had, or its weights are not the ones pinned.
     """
     spec, folder = find_encoder(name)
-    weights = folder / WEIGHTS
-    if not weights.is_file():
-        raise DataError(f"{folder} holds no {WEIGHTS}; put the whole model there, as `save_pretrained` writes it")
-    status = weights.stat()
-    digest = _sha256(weights, status.st_size, status.st_mtime_ns)
+    weights, digest = folder / WEIGHTS, _hash_of(folder)
     if spec.weights_sha256 not in (None, digest):
         raise DataError(
             f"{weights} is not the pinned {name}: its sha256 is {digest}, not {spec.weights_sha256}; "
@@ -216,7 +212,16 @@ def load_encoder(name: str, device: torch.device | str = "cpu") -> TextEncoder:
 def encoder_width(name: str) -> int:
     """The width of the vectors that encoder ``name`` gives, from its ``config.json`` alone."""
     folder = find_encoder(name)[1]
-    return int(_config_of(folder)["hidden_size"])
+    width = _config_of(folder).get("hidden_size")
+    if not isinstance(width, int):
+        raise DataError(f"{folder / 'config.json'} names no hidden_size; take an encoder of the BERT family")
+    return width
+
+
+def encoder_identity(name: str) -> dict[str, Any]:
+    """Repository, revision and sha256 of the weights of encoder ``name`` as it is on this machine, without loading it."""
+    spec, folder = find_encoder(name)
+    return {"encoder": spec.repository, "revision": spec.revision, "weights_sha256": _hash_of(folder)}
 
 
 def find_encoder(name: str) -> tuple[EncoderSpec, Path]:
@@ -274,6 +279,14 @@ def _config_of(folder: Path) -> dict[str, Any]:
         return json.loads((folder / "config.json").read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{folder / 'config.json'} cannot be read ({error}); an encoder is a folder that `save_pretrained` wrote") from None
+
+
+def _hash_of(folder: Path) -> str:
+    weights = folder / WEIGHTS
+    if not weights.is_file():
+        raise DataError(f"{folder} holds no {WEIGHTS}; put the whole model there, as `save_pretrained` writes it")
+    status = weights.stat()
+    return _sha256(weights, status.st_size, status.st_mtime_ns)
 
 
 @lru_cache(maxsize=16)

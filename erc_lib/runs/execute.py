@@ -22,6 +22,7 @@ from safetensors.torch import save_model
 from erc_lib.data import SPLITS, Corpus, load_corpus
 from erc_lib.data.transform import redraw_validation, standardise
 from erc_lib.errors import ConfigError, DataError
+from erc_lib.features.encoders import encoder_identity
 from erc_lib.features.store import FeatureStore, attach
 from erc_lib.runs.environment import PeakMemory, code_state, describe
 from erc_lib.runs.spec import RunSpec, build_config, build_model, build_training, check, inner_encoder, model_class
@@ -83,6 +84,8 @@ def _train(spec: RunSpec, store: RunStore, device: str, progress: bool, keep_wei
     directory = store.partial / spec.digest
     data = corpus_digest(corpus)
     basis = {"settings": settings, "data": data, "device": torch.device(device).type, "code": code_state()["code_commit"]}
+    if (name := inner_encoder(spec)) is not None:
+        basis["encoder"] = encoder_identity(name)
     _prepare(directory, basis, progress)
 
     seed_everything(spec.seed)
@@ -110,7 +113,8 @@ def _train(spec: RunSpec, store: RunStore, device: str, progress: bool, keep_wei
         },
     }
     if inner_encoder(spec) is not None:
-        environment["text_encoder"] = result.model.describe_encoder()
+        texts = [text for split in SPLITS for d in corpus.split(split) for text in d.texts]
+        environment["text_encoder"] = result.model.describe_encoder(texts)
     run = store.write(
         spec, settings=settings, environment=environment, history=result.history, predictions=result.predictions,
         metrics=result.metrics, weights=weights,
@@ -223,6 +227,10 @@ def load_model(run: Run, *, device: str = "cpu") -> torch.nn.Module:
         )
     if sha256(path) != run.environment.get("weights"):
         raise DataError(f"{path} is damaged: its SHA-256 is not that in environment.json; delete {run.directory} and train again")
+    if (name := inner_encoder(run.spec)) is not None:
+        recorded, now = run.environment["text_encoder"], encoder_identity(name)
+        if changed := [k for k in now if recorded[k] != now[k]]:
+            raise DataError(f"{run.directory} was trained with another {name} ({changed[0]} {recorded[changed[0]]}, here {now[changed[0]]}); put that one in its place")
     model = build_model(run.spec, model_class(run.spec).Config(**run.settings["model"]))
     load_weights(model, str(path))
     return model.to(device).eval()

@@ -1,7 +1,8 @@
 """What one run is: a validated specification, its digest, and the configurations that follow from it.
 
 Two specifications with the same digest give the same result; everything that can change a result is in the digest, and
-nothing else is (a row label, the device and the place where results are stored are not).
+nothing else is (a row label, the device and the place where results are stored are not). Data and encoders are in it by name; what
+bytes they were stands in the run's ``environment.json``.
 """
 
 from __future__ import annotations
@@ -203,7 +204,10 @@ def inner_encoder(spec: RunSpec) -> str | None:
     if spec.model.get("text") != "encoder":
         return None
     fields = model_class(spec).Config.model_fields
-    return spec.model.get("encoder", fields["encoder"].default if "encoder" in fields else None)
+    name = spec.model.get("encoder", fields["encoder"].default if "encoder" in fields else None)
+    if name is not None and not isinstance(name, str):
+        raise ConfigError(f"{spec.paper}: model.encoder is {name!r}, not the name of a text encoder such as 'all-MiniLM-L6-v2'")
+    return name
 
 
 def build_model(spec: RunSpec, config: Any) -> torch.nn.Module:

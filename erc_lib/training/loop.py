@@ -193,7 +193,7 @@ def _train_epoch(
     batch: Batch
     for step, batch in enumerate(feed, start=1):
         optimizer.zero_grad()
-        with enough_memory(batch, f"{where}, step {step}"):
+        with enough_memory(batch, f"{where}, step {step}", accelerator.device):
             batch = batch.to(accelerator.device)
             with accelerator.autocast():
                 output = model(batch)
@@ -201,9 +201,9 @@ def _train_epoch(
             # Looked at before the weights move, so that the message shows the values at which it happened.
             values = checked_terms(terms, f"{where}, step {step}", advice)
             accelerator.backward(terms["total"])
-        if config.clip_norm is not None:
-            accelerator.clip_grad_norm_(trained, config.clip_norm)
-        optimizer.step()
+            if config.clip_norm is not None:
+                accelerator.clip_grad_norm_(trained, config.clip_norm)
+            optimizer.step()  # the first one allocates Adam's moments
         schedule.after_batch()
         size = sum(map(len, batch.ids))
         for name, value in values.items():

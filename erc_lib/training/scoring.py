@@ -109,13 +109,14 @@ def evaluate(
     try:
         with torch.no_grad():
             for batch in feed:
-                with enough_memory(batch, where), autocast():
-                    output = model(batch)
-                output = full_precision(output)
                 utterances = sum(map(len, batch.ids))  # not mask.sum(): a GPU need not be waited for
-                if objective:
-                    for name, value in checked_terms(model.objective(output, batch), where, advice).items():
-                        sums[name] = sums.get(name, 0.0) + value * utterances
+                with enough_memory(batch, where, batch.mask.device):
+                    with autocast():
+                        output = model(batch)
+                    output = full_precision(output)
+                    terms = checked_terms(model.objective(output, batch), where, advice) if objective else {}
+                for name, value in terms.items():
+                    sums[name] = sums.get(name, 0.0) + value * utterances
                 ids += [i for row in batch.ids for i in row]
                 labels.append(batch.labels[batch.mask].cpu())
                 logits.append(output.logits[batch.mask].double().cpu())

@@ -76,6 +76,7 @@ def test_the_source_s_other_files_are_not_fetched():
         ({"labels": {"d1": [1, float("nan"), 3], "d2": [1, 2], "d3": [1] * 4}}, "dialogue 'd1', utterance 1: the label is not a finite number"),
         ({"ids": {"d1": ["x", "y", "z"], "d2": ["a", "b"], "d3": list("abcd")}}, "other utterances or speakers than in AVEC_features_1.pkl"),
         ({"audio": {"d1": [], "d3": []}}, "dialogue 'd2' has no audio"),
+        ({"labels": {"d1": ["x", 2, 3], "d2": [1, 2], "d3": [1] * 4}}, "dialogue 'd1': the labels are no rows of numbers"),
         ({"test": 3}, "is not a tuple of 7 dictionaries"),
     ],
 )
@@ -96,6 +97,26 @@ def test_bad_features_and_twice_named_dialogues(tmp_path):
         avec_dialogues.read(tmp_path)
 
 
+def test_sentences_may_be_left_out_and_ragged_features_are_refused(tmp_path):
+    for k in range(1, 5):
+        (tmp_path / f"AVEC_features_{k}.pkl").write_bytes(pickle.dumps(content(k, sentences={d: [] for d in SIZES})))
+    assert set(avec_dialogues.read(tmp_path).utterances["text"]) == {""}
+    for k in range(1, 5):
+        (tmp_path / f"AVEC_features_{k}.pkl").write_bytes(pickle.dumps(content(k, text={d: [[0.0] * (i + 1) for i in range(n)] for d, n in SIZES.items()})))
+    with pytest.raises(DataError, match="dialogue 'd1': the text features are no rows of numbers of one length"):
+        avec_dialogues.read(tmp_path)
+
+
 def test_where_they_are_to_be_had_is_said(monkeypatch):
+    with pytest.raises(ConfigError, match="has no files in 'nowhere'"):
+        find_source(avec_dialogues.SOURCE).below("nowhere")
+    monkeypatch.setattr("erc_lib.data.sources.ADDRESS", "http://127.0.0.1:9")
+    find_source.__globals__["sources"].cache_clear()
+    monkeypatch.setattr("erc_lib.data.download.time.sleep", lambda seconds: None)
+    try:
+        with pytest.raises(DataError, match="AVEC_features_1.pkl cannot be downloaded.*or set ERC_MIRROR to a folder that holds conv-emotion-features"):
+            load_corpus("avec-dialogues")
+    finally:
+        find_source.__globals__["sources"].cache_clear()
     with pytest.raises(ConfigError, match="seed must be"):
         load_corpus("avec-dialogues", seed=-1)

@@ -99,6 +99,14 @@ def test_the_preset_has_the_shape_that_is_claimed():
     assert gain["text"] > 0.12 and max(gain["audio"], gain["visual"], gain["audio + visual"]) < 0.02
 
 
+def test_a_dimension_that_nothing_shows_counts_as_0_and_an_empty_split_is_refused():
+    corpus = load_corpus("simulated-avec", train=0, validation=0, test=10, text={"signal": [3.0, 0.0, 2.0, 2.5]})
+    table = dimension_ceilings(corpus, "test", [("text",)])
+    assert (table["arousal"] == 0).all() and (table["valence"] > 0.3).all() and table["mean_pearson"].notna().all()
+    with pytest.raises(DataError, match="has no train dialogues to compute a ceiling on"):
+        dimension_ceilings(corpus, "train")
+
+
 def test_repeatable_and_extended_by_more_dialogues():
     a, b = (load_corpus("simulated-avec", train=n, validation=1, test=1, seed=5) for n in (2, 3))
     assert all(torch.equal(x.labels, y.labels) and torch.equal(x.features["text"], y.features["text"]) for x, y in zip(a.train, b.train, strict=False))

@@ -164,14 +164,18 @@ def test_compact_bilinear_is_the_sketch_of_the_outer_product():
 
 
 def test_gmu_by_hand():
+    """Two modalities share one gate, three have one each."""
     torch.manual_seed(0)
-    layer, mask = GMU(config(dims={"text": 7, "audio": 5})), torch.ones(1, 1, dtype=torch.bool)
-    x, y = torch.randn(16), torch.randn(16)
-    both = torch.cat([x, y])
-    expected = sum(
-        torch.sigmoid(layer.weights[m].weight @ both) * torch.tanh(layer.mappings[m].weight @ v) for m, v in (("text", x), ("audio", y))
-    )
-    assert torch.allclose(layer({"text": x[None, None], "audio": y[None, None]}, mask)[0][0], expected, atol=1e-6)
+    mask = torch.ones(1, 1, dtype=torch.bool)
+    r = {"text": torch.randn(16), "audio": torch.randn(16), "visual": torch.randn(16)}
+    two, three = GMU(config(dims={"text": 7, "audio": 5})), GMU(config())
+    z = torch.sigmoid(two.weights["text"].weight @ torch.cat([r["text"], r["audio"]]))
+    h = {m: torch.tanh(two.mappings[m].weight @ r[m]) for m in ("text", "audio")}
+    found = two({m: r[m][None, None] for m in ("text", "audio")}, mask)[0][0]
+    assert torch.allclose(found, z * h["text"] + (1 - z) * h["audio"], atol=1e-6)
+    everything = torch.cat(list(r.values()))
+    expected = sum(torch.sigmoid(three.weights[m].weight @ everything) * torch.tanh(three.mappings[m].weight @ v) for m, v in r.items())
+    assert torch.allclose(three({m: v[None, None] for m, v in r.items()}, mask)[0][0], expected, atol=1e-6)
 
 
 def test_simple_fusions():

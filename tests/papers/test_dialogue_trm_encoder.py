@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import warnings
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from erc_lib.data import Batch, Dialogue
 from erc_lib.errors import ConfigError, DataError
@@ -14,7 +16,7 @@ from erc_lib.features.encoders import TextEncoder, load_encoder
 from erc_lib.papers.dialogue_trm import DialogueTRM, DialogueTRMConfig, indi_context
 from erc_lib.papers.dialogue_trm.self_dependency import utterance_with_context
 from erc_lib.runs import RunSpec, RunStore, load_model, load_run_corpus, run_one
-from erc_lib.training import TrainingConfig
+from erc_lib.training import TrainingConfig, fit
 from erc_lib.training.optimisation import build_optimizer
 from erc_lib.training.scoring import predict
 
@@ -135,7 +137,8 @@ def test_long_utterances_are_cut_counted_and_reported_once(encoder):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         built(data)
-    assert built.describe_encoder() == {**encoder.describe(), "max_tokens": 8, "utterances_cut": 2}
+    assert built.describe_encoder([long, "no", long]) == {**encoder.describe(), "max_tokens": 8, "utterances_cut": 2}
+    assert built.describe_encoder(["yes " * 5]) | {"utterances_cut": 0} == built.describe_encoder(["yes " * 5])  # five fit beside [CLS] and two [SEP]
     torch.testing.assert_close(built(data).logits[0, 0], built(batch(dialogue(["yes " * 5], [0]))).logits[0, 0], rtol=1e-4, atol=1e-5)
 
 
@@ -143,14 +146,14 @@ def test_bad_input(encoder):
     with pytest.raises(ConfigError, match=r"needs the encoder itself: DialogueTRM\(config, encoder=load_encoder\('tiny'\)\)"):
         DialogueTRM(config())
     with pytest.raises(ConfigError, match="text='features' takes no encoder"):
-        DialogueTRM(config(text="features"), encoder=encoder)
+        DialogueTRM(config(text="features", encoder="bert-base-uncased", max_tokens=512), encoder=encoder)
     with pytest.raises(ConfigError, match="vectors 16 wide, dims says text is 12; write 16 there"):
         DialogueTRM(config(dims={"text": 12}), encoder=encoder)
     with pytest.raises(ConfigError, match="max_tokens is 65, but the text encoder has 64 positions"):
         DialogueTRM(config(max_tokens=65), encoder=encoder)
     with pytest.raises(ConfigError, match="dims has audio alone; add text"):
         config(dims={"audio": 4})
-    with pytest.raises(ConfigError, match="there is no encoder to train"):
+    with pytest.raises(ConfigError, match="encoder, max_tokens, encoder_learning_rate: given, but text is 'features', so there is no encoder to heed it"):
         config(text="features", encoder_learning_rate=1e-5)
     with pytest.raises(DataError, match=r"no words to encode \(first utterance: 'd/0'\)"):
         build(encoder)(batch(dialogue([""] * 6)))
@@ -158,7 +161,7 @@ def test_bad_input(encoder):
     one_segment.model.config.type_vocab_size = 1
     with pytest.raises(ConfigError, match="has no second segment .* set segment_ids to false"):
         DialogueTRM(config(), encoder=one_segment)
-    assert DialogueTRM(config(segment_ids=False), encoder=one_segment).describe_encoder()["utterances_cut"] == 0
+    assert DialogueTRM(config(segment_ids=False), encoder=one_segment).self_dependency.segments is False
 
 
 def spec(**fields) -> RunSpec:
@@ -180,6 +183,60 @@ def test_a_run_stores_what_it_read_and_can_be_loaded_again(encoder, tmp_path):
     again = predict(model, load_run_corpus(spec()).test)
     stored = run.predictions[run.predictions["split"] == "test"]
     assert abs(again[["p_0", "p_6"]].to_numpy() - stored[["p_0", "p_6"]].to_numpy()).max() < 1e-6
+
+
+@pytest.mark.parametrize("precision", ["no", "bf16"])
+def test_a_training_with_an_encoder_goes_on_bit_for_bit(encoder, tmp_path, precision):
+    """Dropout of the encoder included: two epochs and two more give what four give."""
+    corpus = load_run_corpus(spec())
+
+    def trained(directory, stop=None):
+        torch.manual_seed(3)
+        fields = {"dims": {"text": 16}, "classes": 7, "max_tokens": 24, "dropout": 0.1, "epochs": 4}
+        model = DialogueTRM(config(**fields), encoder=load_encoder("tiny"))
+        settings = TrainingConfig(**{**model.config.training_settings(), "learning_rate": 1e-3, "mixed_precision": precision})
+        if stop is not None:
+            model.objective = Stop(model.objective, stop)
+        try:
+            return fit(model, corpus, settings, seed=3, directory=directory, progress=False)
+        except KeyboardInterrupt:
+            return None
+
+    class Stop:
+        def __init__(self, inner, calls):
+            self.inner, self.left = inner, calls
+
+        def __call__(self, output, data):
+            self.left -= 1
+            if not self.left:
+                raise KeyboardInterrupt
+            return self.inner(output, data)
+
+    whole = trained(tmp_path / "whole")
+    assert trained(tmp_path / "parts", stop=8) is None and list((tmp_path / "parts").rglob("epoch-*"))
+    parts = trained(tmp_path / "parts")
+    assert parts.history["train_total"].tolist() == whole.history["train_total"].tolist()
+    assert all(torch.equal(a, b) for a, b in zip(parts.model.state_dict().values(), whole.model.state_dict().values(), strict=True))
+
+
+def test_another_encoder_under_the_same_name_is_noticed(encoder, encoders_folder, tmp_path, monkeypatch):
+    run = run_one(spec(), RunStore(tmp_path / "store"), keep_weights=True)
+    shutil.copytree(encoders_folder / "tiny", tmp_path / "encoders" / "tiny")
+    monkeypatch.setenv("ERC_ENCODERS", str(tmp_path / "encoders"))
+    weights = load_file(tmp_path / "encoders" / "tiny" / "model.safetensors")
+    save_file({k: 2 * v for k, v in weights.items()}, tmp_path / "encoders" / "tiny" / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(DataError, match="was trained with another tiny .weights_sha256"):
+        load_model(run)
+
+
+def test_an_encoder_that_is_none_is_refused(tmp_path, monkeypatch, encoders_folder):
+    monkeypatch.setenv("ERC_ENCODERS", str(tmp_path))
+    with pytest.raises(ConfigError, match="model.encoder is 5, not the name of a text encoder"):
+        run_one(spec(model={"text": "encoder", "encoder": 5}), RunStore(tmp_path / "store"))
+    shutil.copytree(encoders_folder / "tiny", tmp_path / "distil")
+    (tmp_path / "distil" / "config.json").write_text('{"dim": 16}')
+    with pytest.raises(DataError, match="names no hidden_size; take an encoder of the BERT family"):
+        run_one(spec(model={"text": "encoder", "encoder": "distil"}), RunStore(tmp_path / "store"))
 
 
 def test_features_beside_an_encoder_are_refused(encoder, tmp_path):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from toy_training import ToyModel, toy_corpus
 
 from erc_lib.errors import TrainingError
+from erc_lib.data import Batch
 from erc_lib.training import TrainingConfig, fit
+from erc_lib.training.memory import enough_memory
 
 
 class Hungry(ToyModel):
@@ -38,6 +42,13 @@ def test_the_batch_and_the_remedy_are_named(gpu):
         train(Hungry(gpu=gpu), batch_size=4)
     with pytest.raises(TrainingError, match=r"1 dialogue of up to L = \d turns .* split that dialogue, or make the model smaller"):
         train(Hungry(gpu=gpu), batch_size=1)
+
+
+def test_the_device_is_the_one_that_is_full_and_every_way_of_saying_so_is_known():
+    batch = Batch.collate(toy_corpus().train[:2])
+    for words in ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"):
+        with pytest.raises(TrainingError, match="memory of this cuda; lower batch_size"), enough_memory(batch, "here", SimpleNamespace(type="cuda")):
+            raise RuntimeError(words)
 
 
 def test_in_the_evaluation_too_and_other_errors_pass():

@@ -76,8 +76,10 @@ class DialogueTRMConfig(PaperConfig):
             raise ValueError(f"context says nothing of {', '.join(without)}; name 'window' or 'self' for every modality in dims")
         if self.text == "encoder" and "text" not in self.dims:
             raise ValueError(f"text is 'encoder', but dims has {', '.join(self.dims)} alone; add text with the encoder's width, or drop text: encoder")
-        if self.encoder_learning_rate is not None and self.text != "encoder":
-            raise ValueError("encoder_learning_rate is given, but text is 'features': there is no encoder to train; set text to 'encoder'")
+        of_encoder = ("encoder", "max_tokens", "self_context", "segment_ids", "separator", "encoder_learning_rate")
+        unread = [name for name in of_encoder if getattr(self, name) != type(self).model_fields[name].default]
+        if self.text != "encoder" and unread:
+            raise ValueError(f"{', '.join(unread)}: given, but text is 'features', so there is no encoder to heed it; set text to 'encoder'")
         if self.fusion != "mgif" and len(self.dims) == 1:
             raise ValueError(f"fusion {self.fusion!r} needs a second modality, dims has {', '.join(self.dims)} alone; leave fusion at its default")
         return self

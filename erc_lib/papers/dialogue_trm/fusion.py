@@ -84,19 +84,27 @@ class CompactBilinear(nn.Module):
 
 
 class GMU(nn.Module):
-    r"""Gated multimodal unit (Arevalo et al. 2017): :math:`h = \sum_m \sigma(Z_m [x_1; ...; x_M]) * \tanh(W_m x_m)`, no trade-off between gates."""
+    r"""Gated multimodal unit (Arevalo et al. 2017).
+
+    Two modalities: :math:`h = z * \tanh(W_1 x_1) + (1 - z) * \tanh(W_2 x_2)` with :math:`z = \sigma(Z [x_1; x_2])`. More:
+    :math:`h = \sum_m \sigma(Z_m [x_1; ...; x_M]) * \tanh(W_m x_m)`, a gate for each modality and no trade-off between them.
+    """
 
     def __init__(self, config: DialogueTRMConfig) -> None:
         super().__init__()
         d, names = config.model_dim, config.modalities
         self.width = d
         self.mappings = nn.ModuleDict({m: nn.Linear(d, d, bias=False) for m in names})
-        self.weights = nn.ModuleDict({m: nn.Linear(len(names) * d, d, bias=False) for m in names})
+        gates = names[:1] if len(names) == 2 else names
+        self.weights = nn.ModuleDict({m: nn.Linear(len(names) * d, d, bias=False) for m in gates})
 
     def forward(self, r: dict[str, Tensor], mask: Tensor) -> tuple[Tensor, dict]:
         turns = {m: x[mask] for m, x in r.items()}
         together = torch.cat(list(turns.values()), dim=-1)
-        return sum(torch.sigmoid(self.weights[m](together)) * torch.tanh(self.mappings[m](x)) for m, x in turns.items()), {}
+        z = [torch.sigmoid(gate(together)) for gate in self.weights.values()]
+        if len(z) == 1:
+            z.append(1 - z[0])
+        return sum(gate * torch.tanh(self.mappings[m](x)) for gate, (m, x) in zip(z, turns.items(), strict=True)), {}
 
 
 class MulT(nn.Module):

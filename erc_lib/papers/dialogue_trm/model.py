@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,11 +76,12 @@ class DialogueTRM(nn.Module):
         p = self.classify(torch.tanh(self.hidden(o)))  # eq. 17
         return DialogueTRMOutput(padded(p, batch.mask), r, gates, padded(o, batch.mask))
 
-    def describe_encoder(self) -> dict[str, Any]:
-        """What is fixed about the text encoder inside, and how many utterances it has had to cut so far; empty without one."""
+    def describe_encoder(self, texts: Iterable[str]) -> dict[str, Any]:
+        """What is fixed about the text encoder inside, and how many of the utterances ``texts`` it cuts; empty without one."""
         if self.self_dependency is None:
             return {}
-        return {**self.self_dependency.tokens.describe(), "max_tokens": self.config.max_tokens, "utterances_cut": len(self.self_dependency.cut)}
+        inside = self.self_dependency
+        return {**inside.tokens.describe(), "max_tokens": self.config.max_tokens, "utterances_cut": inside.count_cut(texts)}
 
     def objective(self, output: DialogueTRMOutput, batch: Batch) -> dict[str, Tensor]:
         """{"total"}: mean cross-entropy over utterances, or with the dimensional head mean squared error (the paper names neither)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from torch import Tensor, nn
@@ -35,7 +35,7 @@ class Encoder(Protocol):
 class SelfDependency(nn.Module):
     """f (B, L, ``width``) of a batch's texts, eq. 1: BERT's output at [CLS] of ``[CLS] utterance [SEP] indi-context [SEP]``.
 
-    An utterance whose own text does not fit ``max_tokens`` is cut at its end, counted in ``cut`` (ids) and reported once.
+    An utterance whose own text does not fit ``max_tokens`` is cut at its end; the first is reported, :meth:`count_cut` counts them.
 
     Raises:
         ConfigError: an encoder narrower or shorter than the configuration says, or one that knows no second segment.
@@ -48,12 +48,14 @@ class SelfDependency(nn.Module):
             raise ConfigError(f"the text encoder gives vectors {encoder.width} wide, dims says text is {config.dims['text']}; write {encoder.width} there")
         if config.max_tokens > encoder.positions:
             raise ConfigError(f"max_tokens is {config.max_tokens}, but the text encoder has {encoder.positions} positions; lower max_tokens")
-        if config.segment_ids and config.self_context and encoder.segment_types < 2:
+        _ = encoder.cls, encoder.sep  # an encoder without them says so now
+        self.segments = config.segment_ids and config.self_context  # without context there is one segment
+        if self.segments and encoder.segment_types < 2:
             raise ConfigError("the text encoder has no second segment (RoBERTa has none); set segment_ids to false")
         self.encoder = encoder.model  # a submodule: it moves, trains and is stored with the rest
         self.tokens = encoder
         self.config = config
-        self.cut: set[str] = set()
+        self.reported = False
 
     def forward(self, batch: Batch) -> Tensor:
         if not any(text for row in batch.texts for text in row):
@@ -68,29 +70,34 @@ class SelfDependency(nn.Module):
                 sequence, segment = utterance_with_context(
                     piece, context, self.config.max_tokens, cls=self.tokens.cls, sep=self.tokens.sep, separator=self.config.separator
                 )
-                if len(piece) > self.room(context):
-                    self._count(ids[turn], len(piece))
+                if len(piece) > self.room and not self.reported:
+                    self._report(ids[turn], len(piece))
                 sequences.append(sequence)
                 segments.append(segment)
-        f = self.tokens.first_positions(sequences, segments if self.config.segment_ids else None)
+        f = self.tokens.first_positions(sequences, segments if self.segments else None)
         return padded(f.float(), batch.mask)  # the real turns come row by row, as the sequences do
 
-    def room(self, context: Sequence[int] | None) -> int:
+    @property
+    def room(self) -> int:
         """Tokens an utterance may have itself, beside the special ones."""
-        return self.config.max_tokens - special_tokens(context, self.config.separator)
+        return self.config.max_tokens - special_tokens(with_context=self.config.self_context, separator=self.config.separator)
 
-    def _count(self, name: str, length: int) -> None:
-        if not self.cut:
-            warnings.warn(
-                f"utterance {name!r} has {length} tokens, more than max_tokens = {self.config.max_tokens} can hold with the special ones: "
-                "its end is cut. Further ones are cut silently and counted in the run's environment.json",
-                stacklevel=3,
-            )
-        self.cut.add(name)
+    def count_cut(self, texts: Iterable[str]) -> int:
+        """How many of these utterances are longer than ``room``."""
+        return sum(len(piece) > self.room for piece in self.tokens.token_ids(list(texts)))
+
+    def _report(self, name: str, length: int) -> None:
+        self.reported = True
+        warnings.warn(
+            f"utterance {name!r} has {length} tokens, more than max_tokens = {self.config.max_tokens} can hold with the special ones: "
+            "its end is cut. Further ones are cut silently and counted in the run's environment.json",
+            stacklevel=3,
+        )
 
 
-def special_tokens(context: Sequence[int] | None, separator: bool) -> int:
-    return 1 + separator * (1 if context is None else 2)
+def special_tokens(*, with_context: bool, separator: bool) -> int:
+    """[CLS], and a [SEP] after each segment."""
+    return 1 + separator * (1 + with_context)
 
 
 def utterance_with_context(
@@ -106,7 +113,7 @@ def utterance_with_context(
         separator: False leaves out every [SEP] (Table 3, "remove [SEP] tokens").
     """
     end = [sep] if separator else []
-    first = [cls, *utterance[: max_tokens - special_tokens(context, separator)], *end]
+    first = [cls, *utterance[: max_tokens - special_tokens(with_context=context is not None, separator=separator)], *end]
     if context is None:
         return first, [0] * len(first)
     room = max_tokens - len(first) - len(end)
