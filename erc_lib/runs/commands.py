@@ -66,8 +66,9 @@ def _planned(chosen: Study, table: pd.DataFrame, workers: int) -> str:
 
 
 def _status(chosen: Study, table: pd.DataFrame) -> str:
-    lines = [f"{chosen.title} ({chosen.path}); test weighted F1 in percent, mean ± standard deviation over finished seeds"]
+    lines = [f"{chosen.title} ({chosen.path}); test weighted F1 in percent (of dimensions Pearson's r), mean ± standard deviation over finished seeds"]
     for r in table.itertuples():
-        score = "" if pd.isna(r.mean) else f"  {r.mean:.2f}" + ("" if pd.isna(r.std) else f" ± {r.std:.2f}")
+        digits, mark = (3, "r ") if r.metric == "mean_pearson" else (2, "")
+        score = "" if pd.isna(r.mean) else f"  {mark}{r.mean:.{digits}f}" + ("" if pd.isna(r.std) else f" ± {r.std:.{digits}f}")
         lines.append(f"  {r.run}: {r.done}/{r.runs}{score}" + (f"  ({r.damaged} damaged)" if r.damaged else ""))
     return "\n".join(lines)

@@ -243,13 +243,18 @@ def _expected_seconds(spec: RunSpec, finished: pd.DataFrame, *, exact: bool) -> 
 
 
 def status(study: Study, store: RunStore) -> pd.DataFrame:
-    """One row per label: how many runs are done, and their test weighted F1 in percent, mean and standard deviation (n - 1)."""
+    """One row per label: how many runs are done, and their test weighted F1 in percent, mean and standard deviation (n - 1).
+
+    Of emotion dimensions it is the mean Pearson's r, and ``metric`` says so.
+    """
     table = plan(study, store)
     scores = store.frame()
-    scored = dict(zip(scores["digest"], scores["test_weighted_f1"], strict=True)) if "test_weighted_f1" in scores else {}
-    table["score"] = 100 * table["digest"].map(scored).astype(float)
+    nothing = pd.Series(float("nan"), index=scores.index)
+    f1, r = (scores.get(f"test_{name}", nothing).astype(float) for name in ("weighted_f1", "mean_pearson"))
+    table["score"] = table["digest"].map(dict(zip(scores["digest"], (100 * f1).fillna(r), strict=True))).astype(float)
+    table["metric"] = table["digest"].map(dict(zip(scores["digest"], r.isna(), strict=True))).map({True: "weighted_f1", False: "mean_pearson"})
     table["done"], table["damaged"] = table["state"] == "done", table["state"] == "damaged"
     groups = table.groupby("run", sort=False)
     return groups.agg(
-        done=("done", "sum"), runs=("state", "size"), damaged=("damaged", "sum"), mean=("score", "mean"), std=("score", "std")
+        done=("done", "sum"), runs=("state", "size"), damaged=("damaged", "sum"), mean=("score", "mean"), std=("score", "std"), metric=("metric", "first"),
     ).reset_index()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -120,6 +121,17 @@ runs:
     assert (row["done"], row["runs"], row["damaged"]) == (2, 3, 0)
     assert row["mean"] == pytest.approx(sum(scores) / 2)
     assert row["std"] == pytest.approx(abs(scores[0] - scores[1]) / 2**0.5, abs=1e-9)
+
+
+def test_the_status_of_dimensions_is_a_correlation(write, store):
+    study = load_study(write("""
+runs:
+  - {name: d, paper: dialogue_trm, preset: cpu, corpus: simulated-avec, corpus_options: {train: 3, validation: 2, test: 2}, model: {head: dimensional, epochs: 1}}
+"""))
+    assert pd.isna(status(study, store).iloc[0]["metric"])
+    run = run_one(study.specs[0], store)
+    row = status(study, store).iloc[0]
+    assert row["metric"] == "mean_pearson" and row["mean"] == pytest.approx(run.metrics["test"]["mean_pearson"])
 
 
 def test_values_are_numbers_where_they_look_like_it():
