@@ -16,12 +16,9 @@ from erc_lib.errors import ConfigError
 # name -> module with `load(**options)`, imported only when asked for
 REAL = {"meld": "erc_lib.data.meld", "iemocap": "erc_lib.data.iemocap", "mosi": "erc_lib.data.mosi"}
 DIMENSIONAL = {"avec": "erc_lib.data.avec", "avec-dialogues": "erc_lib.data.avec_dialogues"}  # labelled with real numbers instead of classes
-SIMULATED = {  # name -> configuration class, its preset, the function that draws
-    "simulated-meld": ("simulation:SimulationConfig", "meld", "sampling:simulate"),
-    "simulated-iemocap": ("simulation:SimulationConfig", "iemocap", "sampling:simulate"),
-    "simulated-avec": ("simulation_dimensions:DimensionalConfig", "avec", "simulation_dimensions:simulate_dimensions"),
-}
-CORPORA = (*REAL, *DIMENSIONAL, *SIMULATED)
+SIMULATED = {"simulated-meld": "meld", "simulated-iemocap": "iemocap"}  # name -> preset of SimulationConfig
+SIMULATED_DIMENSIONS = {"simulated-avec": "avec"}  # name -> preset of DimensionalConfig
+CORPORA = (*REAL, *DIMENSIONAL, *SIMULATED, *SIMULATED_DIMENSIONS)
 LOADERS = REAL | DIMENSIONAL
 
 
@@ -41,13 +38,16 @@ def load_corpus(name: str, **options: Any) -> Corpus:
         load = importlib.import_module(LOADERS[name]).load
         _check_options(name, load, options)
         return load(**options)
-    if name in SIMULATED:
-        kind, preset, draw = SIMULATED[name]
+    if name in SIMULATED or name in SIMULATED_DIMENSIONS:
+        if name in SIMULATED:
+            kind, draw = _object("simulation:SimulationConfig"), _object("sampling:simulate")
+        else:
+            kind, draw = _object("simulation_dimensions:DimensionalConfig"), _object("simulation_dimensions:simulate_dimensions")
         try:
-            config = getattr(_object(kind), preset)(**options)
+            config = getattr(kind, (SIMULATED | SIMULATED_DIMENSIONS)[name])(**options)
         except (ValidationError, TypeError) as error:
             raise ConfigError(f"corpus {name!r} cannot be simulated with the options {options}: {error}") from error
-        return _object(draw)(config)
+        return draw(config)
     raise ConfigError(f"no corpus is named {name!r}{did_you_mean(name, list(CORPORA))}")
 
 
