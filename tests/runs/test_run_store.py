@@ -120,7 +120,7 @@ def test_a_failed_write_leaves_nothing(store, make):
         wrong = pd.DataFrame({"split": []})
         store.write(make(), settings={}, environment={}, history=pd.DataFrame(), predictions=wrong, metrics={})
     right = fake(store, make(seed=1)).predictions
-    with pytest.raises(AttributeError):  # half-way: the specification has been written by then
+    with pytest.raises(TypeError):  # half-way: the specification has been written by then
         store.write(make(), settings={}, environment={}, history=None, predictions=right, metrics={})
     assert not store.has(make()) and list(store.partial.iterdir()) == []
 
