@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from erc_lib.errors import ConfigError, DataError
+from erc_lib.runs.compact import compact, write_parquet
 from erc_lib.runs.spec import RunSpec, did_you_mean
 
 FILES = ("spec.json", "history.parquet", "predictions.parquet", "metrics.json")  # environment.json holds their hashes
@@ -177,20 +178,19 @@ class RunStore:
     ) -> Run:  # fmt: skip
         """Writes a finished run in one step, replacing a damaged one, and returns it as read back from the disk.
 
-        Probabilities are stored as float32. ``weights``: a safetensors file to keep beside it (see :data:`WEIGHTS`).
+        Probabilities and predicted dimensions are stored to the nearest 1/4096 (:func:`~erc_lib.runs.compact.compact`). ``weights``: a safetensors file to keep beside it (see :data:`WEIGHTS`).
         """
         kind = ("label_0", "predicted_0") if "label_0" in predictions else ("label", "predicted")  # dimensions or classes
         missing = [c for c in ("split", "dialogue", "position", *kind) if c not in predictions]
         if missing:
             raise DataError(f"{spec}: the predictions have no column {missing[0]!r}")
-        probabilities = [c for c in predictions if re.fullmatch(r"p_\d+", str(c))]
         self.partial.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f"{spec.digest}.", suffix=".new", dir=self.partial))
         try:
             write_json(folder / "spec.json", {**spec.model_dump(mode="json"), "digest": spec.digest, "settings": settings})
             write_json(folder / "metrics.json", metrics)
             write_parquet(history, folder / "history.parquet")
-            write_parquet(predictions.astype(dict.fromkeys(probabilities, "float32")), folder / "predictions.parquet")
+            write_parquet(compact(predictions), folder / "predictions.parquet")
             environment = {**environment, "files": {name: sha256(folder / name) for name in FILES}}
             if weights is not None:
                 shutil.copyfile(weights, folder / WEIGHTS)
@@ -213,14 +213,6 @@ class RunStore:
 
 def _spec_of(stored: dict[str, Any]) -> RunSpec:
     return RunSpec(**{k: v for k, v in stored.items() if k not in ("digest", "settings")})
-
-
-def write_parquet(frame: pd.DataFrame, path: Path) -> None:
-    """``frame`` as Parquet, small: bytes of real numbers are grouped by their place before they are compressed (two fifths less, and lossless)."""
-    real = [name for name in frame if pd.api.types.is_float_dtype(frame[name])]
-    frame.to_parquet(
-        path, index=False, compression="zstd", compression_level=19, use_byte_stream_split=real, use_dictionary=[n for n in frame if n not in real],
-    )  # fmt: skip
 
 
 def sha256(path: Path) -> str:
