@@ -9,6 +9,7 @@ from erc_lib.errors import ConfigError
 
 MODELS: dict[str, str] = {
     "multiemo": "erc_lib.papers.multiemo:MultiEMO",
+    "dimmn": "erc_lib.papers.dimmn:DIMMN",
     "dialogue_trm": "erc_lib.papers.dialogue_trm:DialogueTRM",
     "bc_lstm": "erc_lib.papers.baselines:BCLSTM",
     "dialogue_rnn": "erc_lib.papers.baselines:DialogueRNNClassifier",
