@@ -117,15 +117,16 @@ def _features_options(parser: Parser) -> None:
     text.add_argument("--corpus", required=True, help="name of the corpus")
     text.add_argument("--encoder", default="all-MiniLM-L6-v2", help="text encoder")
     text.add_argument(
-        "--paradigm", default="utterance", choices=("utterance", "one-stage", "two-stage"),
-        help="utterance: as published; one-stage, two-stage: fine-tuned on the corpus (MultiEMO 3.3.1)",
+        "--paradigm", default="utterance", choices=("utterance", "one-stage", "two-stage", "cnn"),
+        help="utterance: as published; one-stage, two-stage: fine-tuned on the corpus (MultiEMO 3.3.1); cnn: a text CNN trained on it (DIMMN 3.1.1)",
     )  # fmt: skip
-    text.add_argument("--seed", type=int, default=0, help="of the fine-tuning")
-    text.add_argument("--epochs", type=int, default=argparse.SUPPRESS, help="of the fine-tuning")
+    text.add_argument("--vectors", type=Path, help="of --paradigm cnn: a file of word vectors in GloVe's text format; default: learned")
+    text.add_argument("--seed", type=int, default=0, help="of the training")
+    text.add_argument("--epochs", type=int, default=argparse.SUPPRESS, help="of the training")
     text.add_argument("--name", help="name in the feature store; default: encoder, or paradigm, encoder and seed")
     text.add_argument(
         "--set", dest="settings", action="append", default=[], metavar="NAME=VALUE",
-        help="a setting of the fine-tuning, or corpus_options.NAME; may be given several times",
+        help="a setting of the training, or corpus_options.NAME; may be given several times",
     )  # fmt: skip
     for action in (listing, text):
         action.add_argument("--store", type=Path, default=None, help="feature store; default: below ERC_DATA")
@@ -150,19 +151,26 @@ def features_text(options: argparse.Namespace) -> int:
 
     settings = parse_settings(options.settings)
     corpus = load_corpus(options.corpus, **settings.pop("corpus_options", {}))
-    shared = {"encoder": options.encoder, "store": FeatureStore(options.store), "name": options.name, "device": options.device}
+    shared = {"store": FeatureStore(options.store), "name": options.name, "device": options.device}
+    if options.vectors is not None and options.paradigm != "cnn":
+        raise ConfigError("--vectors gives a text CNN its words; give --paradigm cnn with it")
     if options.paradigm == "utterance":
         if settings or "epochs" in options:
             setting = next(iter(settings), "epochs")
-            raise ConfigError(f"{setting} is a setting of the fine-tuning; give --paradigm one-stage or two-stage with it")
+            raise ConfigError(f"{setting} is a setting of the training; give --paradigm one-stage, two-stage or cnn with it")
         from erc_lib.features.text import encode_corpus
 
-        stored = encode_corpus(corpus, **shared)
+        stored = encode_corpus(corpus, options.encoder, **shared)
     else:
-        from erc_lib.features.finetune import finetune_corpus
+        settings |= {"seed": options.seed} | ({"epochs": options.epochs} if "epochs" in options else {})
+        if options.paradigm == "cnn":
+            from erc_lib.features.text_cnn import text_cnn_corpus
 
-        settings |= {"epochs": options.epochs} if "epochs" in options else {}
-        stored = finetune_corpus(corpus, paradigm=options.paradigm, seed=options.seed, **shared, **settings)
+            stored = text_cnn_corpus(corpus, vectors=options.vectors, **shared, **settings)
+        else:
+            from erc_lib.features.finetune import finetune_corpus
+
+            stored = finetune_corpus(corpus, encoder=options.encoder, paradigm=options.paradigm, **shared, **settings)
     print(f"{stored.card['name']}: {stored.array.shape[0]} x {stored.array.shape[1]}, card {stored.card_hash}")
     return 0
 

@@ -103,26 +103,15 @@ def finetune_corpus(
     if config.features % config.context_heads and config.paradigm == "two-stage":
         raise ConfigError(f"features ({config.features}) must be a multiple of context_heads ({config.context_heads})")
     ids, texts = corpus_texts(corpus)
-    for split in SPLITS:
-        if not corpus.split(split):
-            raise DataError(f"corpus {corpus.name!r} has no {split} dialogues; the text stage needs all three splits")
-        if any(d.labels.is_floating_point() for d in corpus.split(split)):
-            raise DataError(f"corpus {corpus.name!r} has dimensions as labels; the text stage is trained on classes")
+    check_splits(corpus, "the text stage")
     store = store or FeatureStore()
     short = encoder if isinstance(encoder, str) else encoder.spec.name
     name = name or f"{config.paradigm}/{short}/seed{config.seed}"
     encoder = load_encoder(encoder, device) if isinstance(encoder, str) else encoder
     if config.max_length > encoder.positions:
         raise ConfigError(f"max_length {config.max_length} is more than the {encoder.positions} positions of {short}")
-    written = {**encoder.describe(), "version": VERSION, "settings": config.model_dump(), "corpus_sha256": _corpus_digest(corpus)}
-    if store.has(corpus.name, "text", name) and not overwrite:
-        stored = store.load(corpus.name, "text", name)
-        differ = [k for k, v in written.items() if stored.card.get(k) != v]
-        if differ:
-            raise ConfigError(
-                f"{store.root} already holds text features {name!r} of {corpus.name!r}, made with other {', '.join(differ)}; "
-                "give these another name, or overwrite them"
-            )
+    written = {**encoder.describe(), "version": VERSION, "settings": config.model_dump(), "corpus_sha256": corpus_digest(corpus)}
+    if not overwrite and (stored := stored_as_asked(store, corpus, name, written)):
         return stored
     started = time.perf_counter()
     device = torch.device(device)
@@ -193,13 +182,41 @@ def _train(
         loop = Loop(network, rows, labels, config, config.context_epochs, config.context_learning_rate, size, 4096, progress)
         stages.append({"stage": "dialogues", **loop.run()})
         local = np.concatenate([loop.predict(s)[0] for s in SPLITS])
+    return local, stages, weights_digest(network)
+
+
+def check_splits(corpus: Corpus, what: str) -> None:
+    """DataError unless ``corpus`` has dialogues in all three splits, labelled with classes; ``what`` is trained on it."""
+    for split in SPLITS:
+        if not corpus.split(split):
+            raise DataError(f"corpus {corpus.name!r} has no {split} dialogues; {what} needs all three splits")
+        if any(d.labels.is_floating_point() for d in corpus.split(split)):
+            raise DataError(f"corpus {corpus.name!r} has dimensions as labels; {what} is trained on classes")
+
+
+def stored_as_asked(store: FeatureStore, corpus: Corpus, name: str, written: dict[str, Any]) -> StoredFeatures | None:
+    """The text features of that name, None if there are none; ConfigError if their card has other values than ``written``."""
+    if not store.has(corpus.name, "text", name):
+        return None
+    stored = store.load(corpus.name, "text", name)
+    differ = [k for k, v in written.items() if stored.card.get(k) != v]
+    if differ:
+        raise ConfigError(
+            f"{store.root} already holds text features {name!r} of {corpus.name!r}, made with other {', '.join(differ)}; "
+            "give these another name, or overwrite them"
+        )
+    return stored
+
+
+def weights_digest(network: nn.Module) -> str:
+    """sha256 of a network's weights, by name."""
     digest = hashlib.sha256()
     for key, value in sorted(network.state_dict().items()):
         digest.update(key.encode() + value.detach().cpu().numpy().tobytes())
-    return local, stages, digest.hexdigest()
+    return digest.hexdigest()
 
 
-def _corpus_digest(corpus: Corpus) -> str:
+def corpus_digest(corpus: Corpus) -> str:
     """sha256 of everything the text stage learns from: splits, ids, names, texts, labels."""
     digest = hashlib.sha256()
     for split in SPLITS:
