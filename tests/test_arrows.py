@@ -21,7 +21,7 @@ ALLOWED = {
     "evaluation": {"errors"},
     "data": {"errors", "paths"},
     "features": {"data", "errors", "paths", "evaluation"},
-    "papers": {"layers", "losses", "data", "errors"},
+    "papers": {"layers", "losses", "data", "errors", "precision"},
     "training": {"data", "evaluation", "errors", "precision"},
     "runs": {"data", "features", "papers", "training", "evaluation", "errors", "paths"},
     "plots": {"runs", "evaluation", "data", "errors"},

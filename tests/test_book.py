@@ -36,9 +36,10 @@ def test_there_are_thirty_six_differences_numbered_in_order():
     assert len(set(sections)) == sum(a != b for a, b in zip(sections, [None, *sections])), "a section is torn apart"
 
 
-def test_dialogue_trm_s_open_choices_are_numbered_in_order_and_complete():
-    rows = LISTS["dialogue_trm"]
-    assert [row["number"] for row in rows] == [f"D{n}" for n in range(1, len(rows) + 1)]
+@pytest.mark.parametrize(("name", "letter"), [("dialogue_trm", "D"), ("dimmn", "W")])
+def test_open_choices_are_numbered_in_order_and_complete(name, letter):
+    rows = LISTS[name]
+    assert [row["number"] for row in rows] == [f"{letter}{n}" for n in range(1, len(rows) + 1)]
     assert all(str(row[k]).strip() for row in rows for k in ("section", "place", "paper", "other", "default"))
     sections = [row["section"] for row in rows]
     assert len(set(sections)) == sum(a != b for a, b in zip(sections, [None, *sections])), "a section is torn apart"
@@ -106,7 +107,7 @@ def test_the_table_of_contents_names_the_prose_and_the_notebooks():
     toc = (ROOT / "book" / "_toc.yml").read_text(encoding="utf8")
     named = set(re.findall(r"(?:file|root):\s*([\w./-]+)", toc))
     chapters = set(book.chapters_of(ROOT / "book" / "_toc.yml"))
-    assert {"chapters/00_conversations", "chapters/10_dialogue_trm", "chapters/30_multiemo"} <= chapters
+    assert {"chapters/00_conversations", "chapters/10_dialogue_trm", "chapters/20_dimmn", "chapters/30_multiemo"} <= chapters
     assert named - chapters == {page.stem for page in PROSE}
 
 

@@ -52,7 +52,7 @@ def erc(*arguments: str) -> int:
         (["train", "--paper", "bc_lstm", *TINY, "--device", "gpu"], "no 'gpu'"),
         (["features", "text", "--corpus", "melt"], "did you mean 'meld'"),
         (["features", "text", "--corpus", "simulated-meld", "--paradigm", "one_stage"], "did you mean 'one-stage'"),
-        (["features", "text", "--corpus", "simulated-meld", "--epochs", "2"], "epochs is a setting of the fine-tuning"),
+        (["features", "text", "--corpus", "simulated-meld", "--epochs", "2"], "epochs is a setting of the training"),
         (["features", "text", "--corpus", "simulated-meld", "--encoder", "all-MiniLM-L6-v3"], "all-MiniLM-L6-v2"),
         (["study", "plan", "nowhere.yaml"], "nowhere.yaml"),
         (["reproduce", "--profile", "quik"], "did you mean 'quick'"),
