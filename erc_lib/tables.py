@@ -27,7 +27,7 @@ def modality_name(modalities: Sequence[str]) -> str:
 
 def unit_of(metric: str) -> int:
     """By what a metric is multiplied for a table: 100 (percent) for F1 scores and accuracies, 1 for correlations and errors."""
-    return 100 if "f1" in metric or metric in ("accuracy", "test_best_epoch") else 1
+    return 100 if "f1" in metric or metric.startswith("recall") or metric in ("accuracy", "test_best_epoch") else 1
 
 
 def test_predictions(run: Any) -> pd.DataFrame:
@@ -36,6 +36,13 @@ def test_predictions(run: Any) -> pd.DataFrame:
 
 
 test_predictions.__test__ = False  # no test, though pytest would think so where it is imported
+
+
+def class_recalls(run: Any) -> list[float]:
+    """Share of each class' test utterances that the run got right (a fraction; NaN where there are none). Their mean, weighted by counts, is the accuracy."""
+    test = test_predictions(run)
+    right = (test["predicted"] == test["label"]).groupby(test["label"]).mean()
+    return [float(right.get(c, float("nan"))) for c in range(len(run.metrics["test"]["f1"]))]
 
 
 def select_runs(runs: Sequence[Any], *, model: Mapping[str, Any] | None = None, **fields: Any) -> list[Any]:
@@ -55,7 +62,7 @@ def select_runs(runs: Sequence[Any], *, model: Mapping[str, Any] | None = None, 
 
 
 def runs_frame(runs: Sequence[Any]) -> pd.DataFrame:
-    """One row per run: model, corpus, modalities, seed, weighted_f1, accuracy, macro_f1, f1_0 ..., test_best_epoch (fractions), digest.
+    """One row per run: model, corpus, modalities, seed, weighted_f1, accuracy, macro_f1, f1_0 ..., recall_0 ..., test_best_epoch (fractions), digest.
 
     Of emotion dimensions mean_pearson, mean_squared_error and pearson_0 ... stand instead.
     """
@@ -68,6 +75,7 @@ def runs_frame(runs: Sequence[Any]) -> pd.DataFrame:
             "seed": run.spec.seed, "selection": run.spec.selection,
             **{k: value for k, value in test.items() if not isinstance(value, list)},
             **{f"{k}_{c}": value for k in ("f1", "pearson") for c, value in enumerate(test.get(k, ()))},
+            **({f"recall_{c}": value for c, value in enumerate(class_recalls(run))} if "f1" in test else {}),
             "test_best_epoch": run.metrics.get("test_best_epoch", {}).get(headline, float("nan")),
             "digest": run.spec.digest,
         })  # fmt: skip

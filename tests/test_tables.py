@@ -216,3 +216,13 @@ def test_one_printed_number_or_an_error():
     assert published_value("dialogue_trm", "2", "IEMOCAP", "DialogueTRM-M", "F1") == 69.7
     with pytest.raises(ConfigError, match="has 0 numbers at 'Nobody', 'F1'"):
         published_value("dialogue_trm", "2", "IEMOCAP", "Nobody", "F1")
+
+
+def test_recalls_of_classes_average_to_the_accuracy():
+    run = a_run(hits=0.5)
+    test, recalls = tables.test_predictions(run), tables.class_recalls(run)
+    counts = test["label"].value_counts()
+    weighted = sum(counts.get(c, 0) * r for c, r in enumerate(recalls) if c in counts) / len(test)
+    assert weighted == pytest.approx((test["predicted"] == test["label"]).mean())
+    row = tables.runs_frame([run]).iloc[0]
+    assert row["recall_0"] == recalls[0] and tables.unit_of("recall_0") == 100

@@ -8,7 +8,7 @@ from erc_lib.errors import ConfigError, DataError
 from erc_lib.papers.dimmn import DIMMN, DIMMNConfig, receptive_field
 from erc_lib.papers.dimmn.config import PAIRINGS
 from erc_lib.papers.dimmn.memory import ConversationMemory
-from erc_lib.papers.dimmn.multiview import MultiviewFusion
+from erc_lib.papers.dimmn.multiview import MultiviewFusion, shares
 from erc_lib.papers.dimmn.recurrent import GRU
 from erc_lib.papers.dimmn.speaker import TCN, OwnTurns
 from tests.papers import invariants
@@ -125,6 +125,19 @@ def test_exchange_reaches_the_other_view():
         other = {**features, "text": features["text"] + 1}
         moved = (fusion(features)[1][-1, 1] - fusion(other)[1][-1, 1]).abs().max() > 1e-6
         assert bool(moved) is expected
+
+
+@pytest.mark.parametrize("levels", [1, 2, 5])
+def test_all_levels_come_to_one_share_per_view(levels):
+    """F^(H), here as what reaches W^f, is share * first + (1 - share) * second modality."""
+    fusion = model(levels=levels).fusion.double()
+    features = {m: torch.randn(5, width, dtype=torch.float64) for m, width in WIDTHS.items()}
+    seen = []
+    fusion.join.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    share = shares(fusion(features)[1])
+    T, A, V = (fusion.project[m](features[m]) for m in ("text", "audio", "visual"))
+    for row, first, F in zip(share, (T, V), seen[0].chunk(2, dim=-1), strict=True):
+        assert torch.allclose(row[:, None] * first + (1 - row)[:, None] * A, F, atol=1e-12) and (row > 0).all() and (row < 1).all()
 
 
 def test_concatenation_attends_to_nothing():

@@ -63,3 +63,24 @@ class MultiviewFusion(nn.Module):
 def weighted(B: Tensor, att: Tensor) -> Tensor:
     """B (N, 2, D) and att (N, 2) -> B att^T (N, D), the columns' weighted sum."""
     return (att[..., None] * B).sum(dim=1)
+
+
+def shares(att: Tensor) -> Tensor:
+    """What all levels together come to: F^(H) = share * first column + (1 - share) * second, one number per view and turn.
+
+    Every F and f is a weighted mean of its view's columns, so the next level's [F, f] lie on the line between the two modalities, and so does
+    what that level makes of them.
+
+    Args:
+        att: (H, 2, N, 2), the attention of every level and view (``DIMMNOutput.view_attention``).
+
+    Returns:
+        (2, N), between 0 and 1: the share of T in TA and of V in VA.
+    """
+    found = []
+    for own, other in ((0, 1), (1, 0)):
+        first = att.new_tensor([1.0, 0.0]).expand(att.shape[2], 2)  # share of the first modality in each of the two columns
+        for level in att[:-1]:
+            first = torch.stack([(level[own] * first).sum(-1), (level[other] * first).sum(-1)], dim=-1)  # in F, in f
+        found.append((att[-1, own] * first).sum(-1))
+    return torch.stack(found)
