@@ -113,6 +113,14 @@ class TurnTaking(BaseModel):
             )
         return self
 
+    @classmethod
+    def _preset(cls, settings: dict[str, Any], overrides: dict[str, Any]) -> Self:
+        merged = dict(settings)
+        for key, value in overrides.items():
+            # audio={"reliability": 0.5} changes that one number and keeps the preset's others.
+            merged[key] = {**settings[key], **value} if key in MODALITY_STREAM and isinstance(value, dict) else value
+        return cls(**merged)
+
 
 class SimulationConfig(TurnTaking):
     """Every parameter of a simulated corpus (the module's docstring gives the model), besides those of :class:`TurnTaking`.
@@ -180,14 +188,6 @@ class SimulationConfig(TurnTaking):
     def rotation(self, modality: str) -> np.ndarray:
         """R, float64 (D, D) orthogonal, from ``world_seed`` alone; its first K columns span the emotion directions."""
         return random_rotation(self.world_seed, MODALITY_STREAM[modality], self.emission(modality).dim)
-
-    @classmethod
-    def _preset(cls, settings: dict[str, Any], overrides: dict[str, Any]) -> SimulationConfig:
-        merged = dict(settings)
-        for key, value in overrides.items():
-            # audio={"reliability": 0.5} changes that one number and keeps the preset's others.
-            merged[key] = {**settings[key], **value} if key in MODALITY_STREAM and isinstance(value, dict) else value
-        return cls(**merged)
 
     @classmethod
     def meld(

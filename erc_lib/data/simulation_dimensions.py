@@ -79,16 +79,13 @@ class DimensionalConfig(TurnTaking):
         before (r 0.61 to 0.78) and audio and visual next to nothing.
         """
         settings = {
-            "name": "simulated-avec", "length_min": 10, "length_max": 60, "length_mean": 30.0, "keep_turn": 0.1,
+            "name": "simulated-avec", "train": train, "validation": validation, "test": test, "seed": seed,
+            "length_min": 10, "length_max": 60, "length_mean": 30.0, "keep_turn": 0.1,
             "text": {"dim": 32, "signal": (3.0, 1.5, 2.0, 2.5)},
             "audio": {"dim": 32, "signal": (0.2, 1.2, 0.4, 0.4)},
             "visual": {"dim": 32, "signal": (1.0, 0.4, 0.3, 0.2)},
         }  # fmt: skip
-        merged = {**settings, **overrides, "train": train, "validation": validation, "test": test, "seed": seed}
-        for m in MODALITIES:
-            if isinstance(overrides.get(m), dict):
-                merged[m] = {**settings[m], **overrides[m]}
-        return cls(**merged)
+        return cls._preset(settings, overrides)
 
 
 def simulate_dimensions(config: DimensionalConfig) -> Corpus:
