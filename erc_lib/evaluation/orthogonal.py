@@ -27,6 +27,8 @@ def range_analysis(trials: pd.DataFrame, factors: Sequence[str], result: str, *,
     """
     if trials[result].isna().any():
         raise DataError(f"range analysis: {int(trials[result].isna().sum())} of {len(trials)} trials have no {result}; run them first")
+    if trials[list(factors)].isna().any(axis=None):
+        raise DataError(f"range analysis: a trial has no level of {', '.join(f for f in factors if trials[f].isna().any())}; every trial needs one of each factor")
     for one, other in combinations(factors, 2):
         met = pd.crosstab(trials[one], trials[other])
         if met.to_numpy().min() != met.to_numpy().max():

@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -39,7 +39,7 @@ class TextCNNConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     seed: int = Field(0, ge=0)
-    filters: tuple[int, ...] = Field((3, 4, 5), min_length=1)
+    filters: tuple[Annotated[int, Field(ge=1)], ...] = Field((3, 4, 5), min_length=1)
     maps: int = Field(50, ge=1)  # of each filter size; ICON's feature extractor, which the paper follows, has 50
     features: int = Field(100, ge=1)
     word_dim: int = Field(300, ge=1)
@@ -119,7 +119,7 @@ def text_cnn_corpus(
     store, name = store or FeatureStore(), name or f"text-cnn/{'learned' if vectors is None else Path(vectors).stem}/seed{config.seed}"
     written = {
         "version": VERSION, "settings": config.model_dump(mode="json"), "corpus_sha256": corpus_digest(corpus),
-        "vectors_sha256": None if vectors is None else hashlib.sha256(Path(vectors).read_bytes()).hexdigest(),
+        "vectors_sha256": None if vectors is None else _sha256(Path(vectors)),
     }  # fmt: skip
     if not overwrite and (stored := stored_as_asked(store, corpus, name, written)):
         return stored
@@ -157,7 +157,7 @@ def text_cnn_corpus(
         "unknown_words_of_validation_and_test": unknown,
         "tuned_weights_sha256": weights_digest(network),
         "selection": SELECTION,
-        "warning": WARNING,
+        "warning": WARNING.replace("The encoder was fine-tuned", "The network was trained"),
         "validation_dialogues": [d.id for d in corpus.validation],
         "stages": [{"stage": "utterances", **trained}],
         "validation_weighted_f1": best["validation_weighted_f1"],
@@ -165,6 +165,11 @@ def text_cnn_corpus(
         "seconds": round(time.perf_counter() - started, 1),
     }
     return store.save(corpus=corpus.name, modality="text", name=name, ids=ids, array=array, card=card, fingerprints=text_fingerprints(texts))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def tokens(text: str, limit: int | None = None) -> list[str]:
@@ -182,11 +187,11 @@ def read_vectors(path: Path, wanted: set[str], dim: int) -> dict[str, np.ndarray
     try:
         with open(path, encoding="utf-8") as file:
             for row, line in enumerate(file, 1):
-                word, _, numbers = line.rstrip("\n").partition(" ")
+                word, *numbers = line.rstrip().rsplit(" ", dim)  # from the right: some of GloVe's "words" hold spaces
                 if word not in wanted:
                     continue
                 try:
-                    vector = np.array(numbers.split(), dtype=np.float32)
+                    vector = np.array(numbers, dtype=np.float32)
                 except ValueError:
                     vector = np.empty(0)
                 if vector.shape != (dim,) or not np.isfinite(vector).all():
@@ -195,5 +200,5 @@ def read_vectors(path: Path, wanted: set[str], dim: int) -> dict[str, np.ndarray
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as word vectors ({error}); give a file in GloVe's text format") from None
     if not found:
-        raise DataError(f"{path} holds no word of this corpus; it must have a word and its {dim} numbers in each line, in lower case")
+        raise DataError(f"{path} holds no word of this corpus; it must have a word, in lower case, and its {dim} numbers in each line (word_dim says how many)")
     return found

@@ -1,4 +1,4 @@
-"""What keeps a store of hundreds of runs small: predictions to the nearest 1/4096, and Parquet written for them."""
+"""What keeps a store of hundreds of runs small: predictions in steps of 1/4096, and Parquet written for them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ STEPS = 4096  # to 1: finer than any figure shows, and half the bytes of float32
 def compact(predictions: pd.DataFrame) -> pd.DataFrame:
     """``predictions`` with ``p_0`` ... and ``predicted_0`` ... as float32 multiples of 1/4096. Metrics are computed before.
 
-    Probabilities of an utterance keep their sum (1 stays exactly 1), and the largest stays that of the class in ``predicted``.
+    Probabilities of an utterance keep their sum (1 stays exactly 1), and the largest stays that of the class in ``predicted``; for that one may
+    move by up to two steps, where the nearest is half a step away. Dimensions move by half a step at most.
     """
     names = [c for c in predictions if re.fullmatch(r"p_\d+", str(c))]
     values = {c: np.round(predictions[c].to_numpy(np.float64) * STEPS) / STEPS for c in predictions if re.fullmatch(r"predicted_\d+", str(c))}

@@ -178,7 +178,7 @@ class RunStore:
     ) -> Run:  # fmt: skip
         """Writes a finished run in one step, replacing a damaged one, and returns it as read back from the disk.
 
-        Probabilities and predicted dimensions are stored to the nearest 1/4096 (:func:`~erc_lib.runs.compact.compact`). ``weights``: a safetensors file to keep beside it (see :data:`WEIGHTS`).
+        Probabilities and predicted dimensions are stored in steps of 1/4096 (:func:`~erc_lib.runs.compact.compact`). ``weights``: a safetensors file to keep beside it (see :data:`WEIGHTS`).
         """
         kind = ("label_0", "predicted_0") if "label_0" in predictions else ("label", "predicted")  # dimensions or classes
         missing = [c for c in ("split", "dialogue", "position", *kind) if c not in predictions]

@@ -44,3 +44,5 @@ def test_what_is_no_orthogonal_design_is_refused():
         range_analysis(l4().iloc[:3], ["A", "B"], "y")
     with pytest.raises(DataError, match="1 of 4 trials have no y"):
         range_analysis(l4().assign(y=[1, 2, None, 3]), ["A"], "y")
+    with pytest.raises(DataError, match="no level of B"):
+        range_analysis(l4().assign(B=[1, 2, None, 2]), ["A", "B"], "y")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
 from sklearn.metrics import f1_score
 
-from erc_lib.data.conversation import Corpus
+from erc_lib.data.conversation import Corpus, Dialogue
 from erc_lib.errors import ConfigError, DataError
 from erc_lib.features.store import FeatureStore, attach
 from erc_lib.features.text_cnn import PADDING, TextCNN, TextCNNConfig, read_vectors, text_cnn_corpus, tokens
@@ -84,10 +86,32 @@ def test_the_same_seed_gives_the_same_and_what_is_there_is_returned(corpus, tmp_
 def test_given_vectors_are_where_words_begin(corpus, tmp_path):
     path = tmp_path / "glove.txt"
     path.write_text("happy " + " ".join(["0.5"] * 8) + "\nunheard " + " ".join(["1"] * 8) + "\nsad " + " ".join(["-1"] * 8) + "\n", "utf-8")
+    with path.open("a", encoding="utf-8") as file:  # GloVe's 840B file has such "words"
+        file.write("oh name@domain " + " ".join(["3"] * 8) + "\n")
     found = read_vectors(path, {"happy", "sad", "oh"}, 8)
     assert sorted(found) == ["happy", "sad"] and found["happy"].tolist() == [0.5] * 8
     stored = text_cnn_corpus(corpus, vectors=path, store=FeatureStore(tmp_path), **QUICK)
     assert stored.card["name"] == "text-cnn/glove/seed0" and stored.card["words_with_given_vectors"] == 2
+
+    # Two words with one vector cannot be told apart before anything is learned; two with vectors of their own can.
+    def apart(lines: str, name: str) -> float:
+        (tmp_path / name).write_text(lines, "utf-8")
+        still = {**QUICK, "epochs": 1, "learning_rate": 1e-12, "weight_decay": 0.0}
+        x = text_cnn_corpus(replaced, vectors=tmp_path / name, store=FeatureStore(tmp_path / name.split(".")[0]), **still)
+        rows = dict(zip(x.ids, x.array, strict=True))
+        return float(np.abs(rows["one/0"] - rows["one/1"]).max())
+
+    pair = Dialogue("one", torch.tensor([0, 1]), torch.tensor([0, 1]), {}, ("oh happy 3", "oh sad 3"))
+    replaced = Corpus("simulated-tiny", [pair, *corpus.train], corpus.validation, corpus.test, corpus.label_names)
+    ones, twos = " ".join(["1"] * 8), " ".join(["-2"] * 8)
+    assert apart(f"happy {ones}\nsad {ones}\n", "same.txt") < 1e-6 < apart(f"happy {ones}\nsad {twos}\n", "other.txt")
+
+
+def test_rare_words_are_unknown(corpus, tmp_path):
+    count = Counter(w for d in corpus.train for text in d.texts for w in tokens(text))
+    for least in (1, 5):
+        stored = text_cnn_corpus(corpus, store=FeatureStore(tmp_path / str(least)), **{**QUICK, "epochs": 1, "min_count": least})
+        assert stored.card["vocabulary"] == sum(n >= least for n in count.values()) > 0
 
 
 @pytest.mark.parametrize(
@@ -108,6 +132,8 @@ def test_bad_input(corpus, tmp_path):
         text_cnn_corpus(corpus, store=store, epochs=0)
     with pytest.raises(ConfigError, match="setting mps"):
         text_cnn_corpus(corpus, store=store, mps=3)
+    with pytest.raises(ConfigError, match="setting filters"):
+        text_cnn_corpus(corpus, store=store, filters=(0, 3))
     with pytest.raises(DataError, match="no validation dialogues"):
         text_cnn_corpus(Corpus("x", corpus.train, [], corpus.test, corpus.label_names), store=store)
     assert not store.list()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from erc_lib.runs.compact import STEPS, compact
+from erc_lib.runs.compact import STEPS, compact, write_parquet
 
 
 def frame(p: np.ndarray) -> pd.DataFrame:
@@ -35,3 +35,11 @@ def test_predicted_dimensions_are_rounded_and_labels_are_not():
 def test_twice_is_once():
     once = compact(frame(np.random.default_rng(1).dirichlet(np.ones(6), 500)))
     pd.testing.assert_frame_equal(compact(once), once)
+
+
+def test_parquet_gives_back_what_was_written(tmp_path):
+    g = np.random.default_rng(2)
+    frame_ = pd.DataFrame({"split": ["test"] * 300, "dialogue": [f"d{i // 9}" for i in range(300)], "position": g.integers(9, size=300), "x": g.normal(size=300), "y": g.normal(size=300).astype(np.float32)})
+    frame_.loc[5, "x"] = np.nan
+    write_parquet(frame_, tmp_path / "f.parquet")
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "f.parquet"), frame_)

@@ -63,11 +63,13 @@ class DIMMNConfig(PaperConfig):
         if missing := [m for m in named if m not in self.dims]:
             raise ValueError(
                 f"pairing {self.pairing!r} reads {', '.join(missing)}, which dims ({', '.join(self.dims)}) lacks; "
-                f"add {'it' if len(missing) == 1 else 'them'} to dims, or choose a pairing without"
+                f"add {'it' if len(missing) == 1 else 'them'} to dims (of a run: to its modalities), or choose a pairing without"
             )
         if unread := [m for m in self.dims if m not in named]:
-            raise ValueError(f"pairing {self.pairing!r} does not read {', '.join(unread)}, which dims names; leave {'it' if len(unread) == 1 else 'them'} out of dims")
+            raise ValueError(f"pairing {self.pairing!r} does not read {', '.join(unread)}, which dims names; leave {'it' if len(unread) == 1 else 'them'} out of dims (of a run: of its modalities)")
         changed = {name for name, field in type(self).model_fields.items() if getattr(self, name) != field.default}
+        if self.attentive and not self.multiview and (unheeded := sorted(changed & {"levels", "share_levels"})):
+            raise ValueError(f"{', '.join(unheeded)}: given, but without multiview each view attends once; leave {'it' if len(unheeded) == 1 else 'them'} out")
         if not self.attentive and (unheeded := sorted(changed & {"levels", "multiview", "share_levels"})):
             raise ValueError(f"{', '.join(unheeded)}: given, but the pairing {'+'.join(self.views)} has no two views to attend to; name one such as TA+VA")
         if self.speaker_context == "gru" and (unheeded := sorted(changed & {"kernel_size", "tcn_layers", "tcn_convolutions"})):
@@ -89,10 +91,10 @@ class DIMMNConfig(PaperConfig):
         views = tuple(self.pairing.split("+"))
         letters = [c for view in views for c in view]
         concatenated = all(re.fullmatch("[TAV]", v) for v in views) and len(set(letters)) == len(letters)
-        if concatenated or (len(views) == 2 and all(re.fullmatch("[TAV]{2}", v) and v[0] != v[1] for v in views)):
+        if concatenated or (len(views) == 2 and all(re.fullmatch("[TAV]{2}", v) and v[0] != v[1] for v in views) and views[0][1] == views[1][1]):
             return views
         raise ValueError(
-            f"unknown pairing {self.pairing!r}: write two views of two modalities each or every modality once, of T, A and V, "
+            f"unknown pairing {self.pairing!r}: write two views of two modalities each, what they share second, or every modality once, of T, A and V, "
             f"such as {', '.join(PAIRINGS)} (Table 7), TA+TA or T"
         )
 

@@ -19,7 +19,7 @@ from erc_lib.papers.dimmn.speaker import TCN, OwnTurns
 
 @dataclass
 class DIMMNOutput:
-    """What a forward pass leaves for losses and figures.
+    """What a forward pass leaves for losses and figures; at padded turns ``context`` and ``reads`` hold nothing of meaning.
 
     Attributes:
         logits: (B, L, C), eq. 27 before the softmax.

@@ -75,7 +75,7 @@ def shares(att: Tensor) -> Tensor:
         att: (H, 2, N, 2), the attention of every level and view (``DIMMNOutput.view_attention``).
 
     Returns:
-        (2, N), between 0 and 1: the share of T in TA and of V in VA.
+        (2, N), between 0 and 1: the share of each view's first modality, T and V with TA+VA.
     """
     found = []
     for own, other in ((0, 1), (1, 0)):

@@ -12,8 +12,9 @@ from erc_lib.papers.dimmn.config import DIMMNConfig
 class OwnTurns:
     """The turns of a batch regrouped: one row for each speaker of each dialogue, holding that speaker's turns in their order.
 
-    ``gather`` and ``scatter`` are a copy by index each, however many speakers there are. A row is as long as the longest, so memory grows
-    linearly with the length of dialogues.
+    ``gather`` and ``scatter`` are a copy by index each, however many speakers there are. All rows are as long as the longest, G T places: for a
+    given number of speakers memory grows linearly with the length of dialogues. One who speaks half of the time among many who speak once
+    is the worst case, in which it grows with the square.
 
     Args:
         speakers: LongTensor (B, L). mask: BoolTensor (B, L), True = a real turn.
