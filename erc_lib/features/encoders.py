@@ -153,6 +153,30 @@ class TextEncoder:
         order = torch.tensor([r for rows in calls for r in rows], device=self.device)
         return torch.cat(found)[order.argsort()]
 
+    def span_means(self, sequences: Sequence[list[int]], spans: Sequence[Sequence[tuple[int, int]]], *, tokens_per_call: int = 1024) -> Tensor:
+        """The mean output (S, ``width``) of each of S spans of tokens, sequence by sequence; gradients flow into the encoder.
+
+        Calls are made up as in :meth:`first_positions`. ``spans``: for each sequence pairs (start, end), end excluded, none of them empty and
+        no two of a sequence overlapping.
+        """
+        calls = token_batches([len(s) for s in sequences], tokens_per_call)
+        found, order, first = [], [], [0]
+        for places in spans:
+            first.append(first[-1] + len(places))
+        for rows in calls:
+            tokens, mask = self.pad_batch([sequences[r] for r in rows])
+            hidden = self.model(input_ids=tokens, attention_mask=mask).last_hidden_state
+            taken = [(b * hidden.shape[1] + start, b * hidden.shape[1] + end) for b, r in enumerate(rows) for start, end in spans[r]]
+            if not taken:
+                continue
+            where = torch.tensor([t for start, end in taken for t in range(start, end)], device=self.device)
+            lengths = torch.tensor([end - start for start, end in taken], device=self.device)
+            of = torch.repeat_interleave(torch.arange(len(taken), device=self.device), lengths)
+            sums = hidden.new_zeros(len(taken), hidden.shape[-1]).index_add(0, of, hidden.flatten(0, 1)[where])
+            found.append(sums / lengths[:, None])
+            order += [first[r] + i for r in rows for i in range(len(spans[r]))]
+        return torch.cat(found)[torch.tensor(order, device=self.device).argsort()]
+
     def describe(self) -> dict[str, Any]:
         """The encoder's entries of a card."""
         return {"encoder": self.spec.repository, "revision": self.spec.revision, "weights_sha256": self.weights_sha256}

@@ -11,6 +11,7 @@ MODELS: dict[str, str] = {
     "multiemo": "erc_lib.papers.multiemo:MultiEMO",
     "dimmn": "erc_lib.papers.dimmn:DIMMN",
     "dialogue_trm": "erc_lib.papers.dialogue_trm:DialogueTRM",
+    "df_erc": "erc_lib.papers.df_erc:DFERC",
     "bc_lstm": "erc_lib.papers.baselines:BCLSTM",
     "dialogue_rnn": "erc_lib.papers.baselines:DialogueRNNClassifier",
 }
