@@ -25,13 +25,14 @@ import yaml
 from pydantic import BaseModel
 
 from erc_lib.errors import DataError
+from erc_lib.papers.df_erc import DFERCConfig
 from erc_lib.papers.dialogue_trm import DialogueTRMConfig
 from erc_lib.papers.dimmn import DIMMNConfig
 from erc_lib.papers.multiemo import MultiEMOConfig
 from erc_lib.paths import REPOSITORY
 
 MATHJAX = "tex-svg-full.js"  # one file, its glyphs inside: nothing further is loaded, not even a font
-PAPERS = {"multiemo": MultiEMOConfig, "dialogue_trm": DialogueTRMConfig, "dimmn": DIMMNConfig}  # with a page of fields and a list of differences each
+PAPERS = {"multiemo": MultiEMOConfig, "dialogue_trm": DialogueTRMConfig, "dimmn": DIMMNConfig, "df_erc": DFERCConfig}  # with a page of fields and a list of differences each
 DIFFERENCES = {name: Path(__file__).parent / "papers" / name / "differences.yaml" for name in PAPERS}
 COMPARED = {"released": "The released code", "other": "What else it could mean"}  # key of a list -> title of its column
 

@@ -36,7 +36,7 @@ def test_there_are_thirty_six_differences_numbered_in_order():
     assert len(set(sections)) == sum(a != b for a, b in zip(sections, [None, *sections])), "a section is torn apart"
 
 
-@pytest.mark.parametrize(("name", "letter"), [("dialogue_trm", "D"), ("dimmn", "W")])
+@pytest.mark.parametrize(("name", "letter"), [("dialogue_trm", "D"), ("dimmn", "W"), ("df_erc", "L")])
 def test_open_choices_are_numbered_in_order_and_complete(name, letter):
     rows = LISTS[name]
     assert [row["number"] for row in rows] == [f"{letter}{n}" for n in range(1, len(rows) + 1)]
