@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import f as f_distribution
 from scipy.stats import t as t_distribution
 
 from erc_lib.errors import DataError
@@ -42,7 +43,18 @@ def test_the_papers_trials():
     found = range_analysis(printed, ["H", "K", "L"], "Result(acc)").set_index("factor")
     assert found.means["H"][2.0] == pytest.approx((62.8 + 63.1 + 63.2 + 63.1) / 4) and found.best.to_dict() == {"H": 3, "K": 6, "L": 8}
     assert found.range.round(3).tolist() == [0.95, 0.6, 0.075]
-    assert found.p.round(4).tolist() == [0.0007, 0.0088, 0.8838], "as an analysis of variance by hand gives"
+    y = printed["Result(acc)"].to_numpy()
+    dummies = {f: np.stack([(printed[f] == v).to_numpy(float) for v in sorted(printed[f].unique())[1:]], axis=1) for f in "HKL"}
+
+    def left(factors: str) -> float:
+        """Residual sum of squares of a regression on indicator variables."""
+        x = np.column_stack([np.ones(16), *(dummies[f] for f in factors)])
+        return float(((y - x @ np.linalg.lstsq(x, y)[0]) ** 2).sum())
+
+    for f, without in (("H", "KL"), ("K", "HL"), ("L", "HK")):
+        ratio = ((left(without) - left("HKL")) / 3) / (left("HKL") / 6)
+        assert found.p[f] == pytest.approx(f_distribution.sf(ratio, 3, 6), rel=1e-6)
+    assert residual_spread(printed, ["H", "K", "L"], "Result(acc)") == pytest.approx((left("HKL") / 6) ** 0.5)
 
 
 def test_what_is_no_orthogonal_design_is_refused():
