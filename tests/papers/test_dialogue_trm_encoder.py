@@ -16,6 +16,7 @@ from erc_lib.features.encoders import TextEncoder, load_encoder
 from erc_lib.papers.dialogue_trm import DialogueTRM, DialogueTRMConfig, indi_context
 from erc_lib.papers.dialogue_trm.self_dependency import utterance_with_context
 from erc_lib.runs import RunSpec, RunStore, load_model, load_run_corpus, run_one
+from erc_lib.runs.compact import STEPS
 from erc_lib.training import TrainingConfig, fit
 from erc_lib.training.optimisation import build_optimizer
 from erc_lib.training.scoring import predict
@@ -182,7 +183,7 @@ def test_a_run_stores_what_it_read_and_can_be_loaded_again(encoder, tmp_path):
     assert not torch.equal(model.self_dependency.encoder.embeddings.word_embeddings.weight, encoder.model.embeddings.word_embeddings.weight)
     again = predict(model, load_run_corpus(spec()).test)
     stored = run.predictions[run.predictions["split"] == "test"]
-    assert abs(again[["p_0", "p_6"]].to_numpy() - stored[["p_0", "p_6"]].to_numpy()).max() < 1e-6
+    assert abs(again[["p_0", "p_6"]].to_numpy() - stored[["p_0", "p_6"]].to_numpy()).max() <= 2 / STEPS
 
 
 @pytest.mark.parametrize("precision", ["no", "bf16"])
