@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
-from torch import Tensor, nn
+from torch import Tensor
 
+from erc_lib import layers
 from erc_lib.data.batch import Batch
-from erc_lib.errors import ConfigError, DataError
-from erc_lib.layers import padded
+from erc_lib.layers import InnerEncoder, padded
 from erc_lib.papers.df_erc.config import DFERCConfig
 
 
-class Encoder(Protocol):
-    """What is asked of a text encoder; :func:`erc_lib.features.encoders.load_encoder` gives one."""
-
-    model: nn.Module
-    width: int
-    cls: int
-    sep: int
-    positions: int
-
-    def token_ids(self, texts: Sequence[str]) -> list[list[int]]: ...
+class Encoder(layers.Encoder, Protocol):
+    """An encoder that gives the means of spans of tokens."""
 
     def span_means(self, sequences: Sequence[list[int]], spans: Sequence[Sequence[tuple[int, int]]]) -> Tensor: ...
 
-    def describe(self) -> dict[str, Any]: ...
 
-
-class DialogueEncoding(nn.Module):
+class DialogueEncoding(InnerEncoder):
     """t^s (B, L, ``width``) of a batch's texts: ``[CLS] w_11 ... w_nl [SEP]``, mean-pooled over each utterance's span.
 
     A dialogue that does not fit ``max_tokens`` is read in parts (:func:`parts`). An utterance longer than ``max_utterance_tokens`` is cut at
@@ -41,26 +30,16 @@ class DialogueEncoding(nn.Module):
     """
 
     def __init__(self, config: DFERCConfig, encoder: Encoder) -> None:
-        super().__init__()
-        if encoder.width != config.dims["text"]:
-            raise ConfigError(f"the text encoder gives vectors {encoder.width} wide, dims says text is {config.dims['text']}; write {encoder.width} there")
-        if config.max_tokens > encoder.positions:
-            raise ConfigError(f"max_tokens is {config.max_tokens}, but the text encoder has {encoder.positions} positions; lower max_tokens")
-        _ = encoder.cls, encoder.sep  # an encoder without them says so now
-        self.encoder = encoder.model  # a submodule: it moves, trains and is stored with the rest
-        self.tokens = encoder
+        super().__init__(encoder, width=config.dims["text"], max_tokens=config.max_tokens)
         self.config = config
-        self.reported = False
 
     def forward(self, batch: Batch) -> Tensor:
-        if not any(text for row in batch.texts for text in row):
-            raise DataError(f"the batch has no words to encode (first utterance: {batch.ids[0][0]!r}); take a corpus with transcripts, or text='features'")
-        sequences, spans, limit = [], [], self.config.max_utterance_tokens
+        self.require_words(batch.texts, batch.ids)
+        sequences, spans, limit = [], [], self.room
         for texts, ids in zip(batch.texts, batch.ids, strict=True):
             pieces = self.tokens.token_ids(texts)
             for name, piece in zip(ids, pieces, strict=True):
-                if len(piece) > limit and not self.reported:
-                    self._report(name, len(piece))
+                self.report_cut(name, len(piece), f"max_utterance_tokens = {limit}")
             pieces = [piece[:limit] or [self.tokens.sep] for piece in pieces]
             for members, kept in parts([len(p) for p in pieces], self.config.max_tokens - 2, self.config.overlap):
                 sequence, places = [self.tokens.cls], []
@@ -72,17 +51,10 @@ class DialogueEncoding(nn.Module):
                 spans.append(places)
         return padded(self.tokens.span_means(sequences, spans).float(), batch.mask)  # real turns row by row, as the spans come
 
-    def count_cut(self, texts: Iterable[str]) -> int:
-        """How many of these utterances are longer than ``max_utterance_tokens``."""
-        return sum(len(piece) > self.config.max_utterance_tokens for piece in self.tokens.token_ids(list(texts)))
-
-    def _report(self, name: str, length: int) -> None:
-        self.reported = True
-        warnings.warn(
-            f"utterance {name!r} has {length} tokens, more than max_utterance_tokens = {self.config.max_utterance_tokens}: its end is cut. "
-            "Further ones are cut silently and counted in the run's environment.json",
-            stacklevel=3,
-        )
+    @property
+    def room(self) -> int:
+        """Tokens an utterance may have itself."""
+        return self.config.max_utterance_tokens
 
 
 def parts(lengths: Sequence[int], room: int, overlap: int) -> list[tuple[range, range]]:
