@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -40,12 +42,16 @@ class PrototypeBank(nn.Module):
         self.prototypes += moved / counts.clamp_min(1)[:, None]
         self.counts.copy_(counts)
 
-    def loss(self, x: Tensor, labels: Tensor, margin: float) -> Tensor:
-        """Eq. 19 with beta = ``margin``: a scalar, the mean over the M N vectors; the MSE is over the D numbers of a vector."""
+    def loss(self, x: Tensor, labels: Tensor, margin: float, *, distance: Literal["mean", "sum"] = "mean") -> Tensor:
+        """Eq. 19 with beta = ``margin``: a scalar, the mean over the M N vectors. ``distance``: the squared error's mean over the D numbers of a
+        vector, or their sum (the squared Euclidean distance)."""
         self._check(x, labels)
         if margin < 0:
             raise ConfigError(f"PrototypeBank: a margin counts from 0, so it cannot be {margin}")
-        apart = (x.float() - self.prototypes[labels]).square().mean(dim=-1)  # (M, N)
+        if distance not in ("mean", "sum"):
+            raise ConfigError(f"PrototypeBank: distance is 'mean' or 'sum', not {distance!r}")
+        apart = (x.float() - self.prototypes[labels]).square().sum(dim=-1)  # (M, N)
+        apart = apart / x.shape[-1] if distance == "mean" else apart
         return ((apart - margin).clamp_min(0) * (self.counts[labels] > 0)).sum() / max(apart.numel(), 1)
 
     @torch.no_grad()

@@ -29,6 +29,7 @@ from erc_lib.runs.spec import RunSpec, build_config, build_model, build_training
 from erc_lib.runs.store import WEIGHTS, Run, RunStore, plain, sha256, write_json
 from erc_lib.training import fit, seed_everything
 from erc_lib.training.identity import corpus_digest
+from erc_lib.training.scoring import measure
 
 
 def run_one(
@@ -93,6 +94,10 @@ def _train(spec: RunSpec, store: RunStore, device: str, progress: bool, keep_wei
     parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
     result = fit(model, corpus, training, seed=spec.seed, directory=directory, device=device, progress=progress)
 
+    predictions = result.predictions
+    if spec.measure:
+        predictions = predictions.merge(measure(result.model, corpus.test), how="left", on=["split", "dialogue", "position"], validate="one_to_one")
+
     weights = None
     if keep_weights:
         weights = directory / WEIGHTS
@@ -116,7 +121,7 @@ def _train(spec: RunSpec, store: RunStore, device: str, progress: bool, keep_wei
         texts = [text for split in SPLITS for d in corpus.split(split) for text in d.texts]
         environment["text_encoder"] = result.model.describe_encoder(texts)
     run = store.write(
-        spec, settings=settings, environment=environment, history=result.history, predictions=result.predictions,
+        spec, settings=settings, environment=environment, history=result.history, predictions=predictions,
         metrics=result.metrics, weights=weights,
     )  # fmt: skip
     shutil.rmtree(directory)

@@ -42,6 +42,7 @@ class RunSpec(BaseModel):
         preset: which constructor of the model's ``Config`` to start from (``Config.meld``, ``Config.iemocap``).
         seed: of the initial weights, of dropout and of the order of the training dialogues.
         selection: the split whose weighted F1 chooses the epoch; only ``"validation"`` exists.
+        measure: also keep what the model's ``measure`` says of every test utterance (DF-ERC: its contributions, psi, ...), as columns of the predictions.
         model, training: changes to the preset's ``Config`` and to the paper's ``TrainingConfig``.
         name: a row label for tables, such as ``"w/o SWFC"``; not part of the digest.
 
@@ -62,6 +63,7 @@ class RunSpec(BaseModel):
     preset: str = Field("meld", pattern=r"^[a-z][a-z0-9_]*$")
     seed: int = Field(0, ge=0, lt=2**32)
     selection: Literal["validation"] = "validation"
+    measure: bool = False
     model: dict[str, Any] = {}
     training: dict[str, Any] = {}
     name: str = ""
@@ -164,6 +166,8 @@ def check(spec: RunSpec) -> None:
         raise ConfigError(f"no corpus is called {spec.corpus!r}{did_you_mean(spec.corpus, CORPORA)}")
     if inner_encoder(spec) is not None and "text" in spec.features:
         raise ConfigError(f"{spec.paper}: model.text is 'encoder', so the text features {spec.features['text']!r} would go unread; drop one of them")
+    if spec.measure and not hasattr(model_class(spec), "measure"):
+        raise ConfigError(f"measure: true, but {spec.paper} has nothing to measure beyond its predictions; drop it")
     _preset(spec, config)
     for field, fields in (("model", config.model_fields), ("training", TrainingConfig.model_fields)):
         for key in getattr(spec, field):

@@ -38,7 +38,7 @@ class Run:
         spec: its specification; ``settings``: the full ``{"model": ..., "training": ...}`` that followed from it.
         environment: commit, versions, device, seconds, parameters, best_epoch, corpus, files.
         history: one row per epoch. predictions: columns split, dialogue, position, label, predicted, p_0 ... p_{C-1};
-            of dimensions label_0 ... and predicted_0 ...
+            of dimensions label_0 ... and predicted_0 ... With ``spec.measure`` also what was measured of the test utterances.
         metrics: ``{"validation": {...}, "test": {...}, "test_best_epoch": {...}}``, fractions.
         directory: where it lies.
     """
@@ -178,7 +178,7 @@ class RunStore:
     ) -> Run:  # fmt: skip
         """Writes a finished run in one step, replacing a damaged one, and returns it as read back from the disk.
 
-        Probabilities and predicted dimensions are stored in steps of 1/4096 (:func:`~erc_lib.runs.compact.compact`). ``weights``: a safetensors file to keep beside it (see :data:`WEIGHTS`).
+        Probabilities and predicted dimensions are stored in steps of 1/1024 (:func:`~erc_lib.runs.compact.compact`). ``weights``: a safetensors file to keep beside it (see :data:`WEIGHTS`).
         """
         kind = ("label_0", "predicted_0") if "label_0" in predictions else ("label", "predicted")  # dimensions or classes
         missing = [c for c in ("split", "dialogue", "position", *kind) if c not in predictions]

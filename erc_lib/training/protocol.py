@@ -25,6 +25,8 @@ class Model(Protocol):
       may change only while ``model.training`` is True.
     - All state that outlives a batch is a parameter or a *persistent buffer*, i.e. part of ``state_dict()``: checkpoints and the
       selected weights hold nothing else.
+    - ``measure(output, batch) -> {name: (N,)}`` (optional): further quantities of the N real utterances of a batch, row by row, for a
+      run that keeps them.
     - ``config.feature_dims``, else ``config.dims`` (optional): modality -> width; its keys are the modalities put into each batch.
       Without either a batch holds all modalities that its dialogues share.
     """

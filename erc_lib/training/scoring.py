@@ -167,3 +167,29 @@ def predict(model: nn.Module, dialogues: Sequence[Dialogue], *, split: str = "te
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     feed = (b.to(device) for b in batches(dialogues, batch_size, modalities=modalities_of(model)))
     return prediction_frame(split, dialogues, evaluate(model, feed, objective=False, where=f"predicting {split}"))
+
+
+def measure(model: nn.Module, dialogues: Sequence[Dialogue], *, split: str = "test", batch_size: int = 32) -> pd.DataFrame:
+    """What ``model.measure`` says of every utterance: split, dialogue, position, and a float column for each quantity.
+
+    Raises:
+        TrainingError: a quantity that is not finite.
+    """
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    was_training = model.training
+    model.eval()
+    frames = []
+    try:
+        with torch.no_grad():
+            for batch in batches(dialogues, batch_size, modalities=modalities_of(model)):
+                batch = batch.to(device)
+                values = {k: v.double().cpu().numpy() for k, v in model.measure(full_precision(model(batch)), batch).items()}
+                frames.append(pd.DataFrame({"id": [i for row in batch.ids for i in row], **values}))
+    finally:
+        model.train(was_training)
+    place = pd.DataFrame([(split, d.id, position, i) for d in dialogues for position, i in enumerate(d.ids)], columns=["split", "dialogue", "position", "id"])
+    measured = place.merge(pd.concat(frames), on="id", how="left", validate="one_to_one").drop(columns="id")
+    for name in measured.columns[3:]:
+        if not np.isfinite(measured[name]).all():
+            raise TrainingError(f"measuring {split}: {name} is not finite in {int((~np.isfinite(measured[name])).sum())} of {len(measured)} utterances")
+    return measured

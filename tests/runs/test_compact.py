@@ -29,7 +29,7 @@ def test_by_hand():
 
 def test_predicted_dimensions_are_rounded_and_labels_are_not():
     stored = compact(pd.DataFrame({"label_0": [1 / 3], "predicted_0": [-1 / 3]}))
-    assert stored["label_0"].tolist() == [1 / 3] and stored["predicted_0"].tolist() == [np.float32(-1365 / 4096)]
+    assert stored["label_0"].tolist() == [1 / 3] and stored["predicted_0"].tolist() == [np.float32(-341 / 1024)]
 
 
 def test_twice_is_once():
@@ -43,3 +43,11 @@ def test_parquet_gives_back_what_was_written(tmp_path):
     frame_.loc[5, "x"] = np.nan
     write_parquet(frame_, tmp_path / "f.parquet")
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "f.parquet"), frame_)
+
+
+def test_what_was_measured_keeps_three_digits_and_its_gaps(tmp_path):
+    measured = pd.DataFrame({"split": ["validation", "test"], "label": [0, 1], "p_0": [0.25, 0.75], "p_1": [0.75, 0.25], "predicted": [1, 0], "psi": [np.nan, -0.4123]})
+    stored = compact(measured)
+    assert stored["psi"].dtype == np.float16 and np.isnan(stored["psi"][0]) and abs(stored["psi"][1] + 0.4123) < 2e-4
+    write_parquet(stored, tmp_path / "p.parquet")
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "p.parquet"), stored)

@@ -48,6 +48,7 @@ class DFERCConfig(PaperConfig):
     weigh: Literal["output", "input"] = Field(default="output", description="1 - psi on the BiLSTM's output (eq. 22), or on its input (footnote 1)")
     aligned_dim: int = Field(default=500, ge=1, description="of x, eq. 17; Table 6")
     margin: float = Field(default=0.1, ge=0, description="beta of eq. 19; Table 6")
+    distance: Literal["mean", "sum"] = Field(default="mean", description="the squared error of eq. 19: its mean over a vector's numbers, or their sum")
     prototypes: Literal["epoch", "training"] = Field(default="epoch", description="eq. 18 begins anew with each epoch, or never")
     lstm_hidden: int = Field(default=300, ge=1, description="of each direction; Table 6")
 
@@ -75,7 +76,7 @@ class DFERCConfig(PaperConfig):
         changed = {name for name, field in type(self).model_fields.items() if getattr(self, name) != field.default}
         if self.text != "encoder" and (unheeded := sorted(changed & set(ENCODER_FIELDS))):
             raise ValueError(f"{', '.join(unheeded)}: given, but text is 'features', so there is no encoder to heed it; set text to 'encoder'")
-        if self.context != "refusion" and (unheeded := sorted(changed & {"weigh", "aligned_dim", "margin", "prototypes", "alpha_similarity"})):
+        if self.context != "refusion" and (unheeded := sorted(changed & {"weigh", "aligned_dim", "margin", "distance", "prototypes", "alpha_similarity"})):
             raise ValueError(f"{', '.join(unheeded)}: given, but context is {self.context!r}, which has neither prototypes nor psi; set context to 'refusion'")
         if self.max_utterance_tokens > self.max_tokens - 2 and self.text == "encoder":
             raise ValueError(f"max_utterance_tokens {self.max_utterance_tokens} does not fit into max_tokens {self.max_tokens} with the two special tokens")

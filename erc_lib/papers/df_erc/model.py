@@ -114,7 +114,7 @@ class DFERC(nn.Module):
         if output.aligned is not None:
             if self.training:
                 self.refuse.remember(output.aligned, labels)  # eq. 18
-            terms["similarity"] = config.alpha_similarity * self.refuse.bank.loss(output.aligned, labels, config.margin)  # eq. 19
+            terms["similarity"] = config.alpha_similarity * self.refuse.bank.loss(output.aligned, labels, config.margin, distance=config.distance)  # eq. 19
         return {"total": torch.stack(list(terms.values())).sum(), **terms}
 
     def describe_encoder(self, texts: Iterable[str]) -> dict[str, Any]:
@@ -122,3 +122,18 @@ class DFERC(nn.Module):
         if self.encoding is None:
             return {}
         return {**self.encoding.tokens.describe(), "max_tokens": self.config.max_tokens, "utterances_cut": self.encoding.count_cut(texts)}
+
+    def measure(self, output: DFERCOutput, batch: Batch) -> dict[str, Tensor]:
+        """For the figures of Section 4.4 and Appendix B, (N,) each: cross_entropy (eq. 24), psi (eq. 20), and of every modality m its
+        contribution_m (eq. 12), the true_class_m probability it stands for (eq. 11) and whether its teacher_right_m is right."""
+        labels = batch.labels[batch.mask]
+        found = {"cross_entropy": F.cross_entropy(output.logits[batch.mask].float(), labels, reduction="none")}
+        if output.consistency is not None:
+            found["psi"] = output.consistency
+        if output.contributions is not None:
+            probabilities = output.teacher_logits.float().softmax(dim=-1)
+            for i, m in enumerate(self.config.modalities):
+                found[f"contribution_{m}"] = output.contributions[i]
+                found[f"true_class_{m}"] = probabilities[i].gather(1, labels[:, None])[:, 0]
+                found[f"teacher_right_{m}"] = (probabilities[i].argmax(dim=-1) == labels).float()
+        return found
