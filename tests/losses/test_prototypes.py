@@ -32,6 +32,7 @@ def test_the_loss_against_the_loop_and_by_hand():
     # (1, 0) against (1, 2): MSE 2, less the margin 0.5.
     assert bank.loss(torch.tensor([[[1.0, 2.0]]]), torch.tensor([0]), 0.5).item() == pytest.approx(1.5)
     assert bank.loss(torch.tensor([[[1.0, 0.5]]]), torch.tensor([0]), 0.5).item() == 0  # within the margin
+    assert bank.loss(torch.tensor([[[1.0, 2.0]]]), torch.tensor([0]), 0.5, distance="sum").item() == pytest.approx(3.5)  # the squared distance 4
 
 
 def test_an_unseen_class_has_no_prototype_and_no_loss_touches_it():
@@ -67,6 +68,7 @@ def test_prototypes_are_part_of_a_checkpoint():
     (lambda b: b.update(torch.zeros(3, 2, 5), torch.zeros(2, dtype=torch.long)), "width 4"),
     (lambda b: b.loss(torch.zeros(3, 2, 4), torch.zeros(3, dtype=torch.long), 0.1), "labels \\(N,\\)"),
     (lambda b: b.loss(torch.zeros(3, 2, 4), torch.zeros(2, dtype=torch.long), -0.1), "cannot be -0.1"),
+    (lambda b: b.loss(torch.zeros(3, 2, 4), torch.zeros(2, dtype=torch.long), 0.1, distance="cosine"), "'mean' or 'sum', not 'cosine'"),
     (lambda b: PrototypeBank(0, 4), "at least one class"),
 ])  # fmt: skip
 def test_bad_input(call, words):

@@ -127,6 +127,33 @@ def test_the_objective_term_by_term(reduction):
     assert terms["total"].item() == pytest.approx(sum(v.item() for k, v in terms.items() if k != "total"), rel=1e-5)
 
 
+def test_what_it_measures_turn_by_turn():
+    built, data = model(), toy()
+    batch = Batch.collate(data)
+    output = built(batch)
+    measured = built.measure(output, batch)
+    assert list(measured)[:2] == ["cross_entropy", "psi"] and all(v.shape == (11,) for v in measured.values())
+    labels, logits = batch.labels[batch.mask], output.logits[batch.mask]
+    for i in range(11):
+        odds = logits[i].exp()
+        assert measured["cross_entropy"][i].item() == pytest.approx(-(odds[labels[i]] / odds.sum()).log().item(), rel=1e-5)
+        for k, m in enumerate(WIDTHS):
+            teacher = output.teacher_logits[k, i].exp()
+            assert measured[f"true_class_{m}"][i].item() == pytest.approx((teacher[labels[i]] / teacher.sum()).item(), rel=1e-5)
+            assert measured[f"teacher_right_{m}"][i].item() == float(teacher.argmax() == labels[i])
+            assert measured[f"contribution_{m}"][i] == output.contributions[k, i]
+    assert list(model(fusion="sum", context="zero").measure(model(fusion="sum", context="zero")(batch), batch)) == ["cross_entropy"]
+
+
+def test_eq_19_as_printed_aligns_nothing_at_the_start_and_the_squared_distance_does():
+    """L18: the mean squared error of what fresh networks of the paper's width give is below its margin."""
+    batch = Batch.collate(toy())
+    for distance, dead in (("mean", True), ("sum", False)):
+        built = model(aligned_dim=500, disentangled_dim=300, distance=distance).train()
+        built.objective(built(batch), batch)
+        assert (built.objective(built(batch), batch)["similarity"].item() == 0) == dead
+
+
 def test_the_ablations_are_what_table_2_says():
     data = Batch.collate(toy())
     assert set(model(modality_level=False, utterance_level=False)(data).levels) == set()

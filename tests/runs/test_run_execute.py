@@ -18,10 +18,12 @@ from erc_lib.data import load_corpus
 from erc_lib.errors import ConfigError, DataError, TrainingError
 from erc_lib.evaluation import classification_metrics
 from erc_lib.features.store import FeatureStore
-from erc_lib.runs.compact import STEPS
 from erc_lib.runs import load_model, load_run_corpus, run_one
+from erc_lib.runs.compact import STEPS as STORED_STEPS
 from erc_lib.runs.execute import in_progress
+from erc_lib.runs.spec import build_config, build_model
 from erc_lib.runs.store import sha256
+from erc_lib.training.scoring import measure
 
 STEPS = 3 * 3  # 3 epochs of 6 dialogues in batches of 2; a shifted first cut can add one batch to an epoch
 
@@ -58,7 +60,7 @@ def test_a_run_holds_what_the_contract_says(store, make, tmp_path):
     again = predict(model, corpus.only(["text", "audio"]).test)
     rows = run.predictions[run.predictions["split"] == "test"]
     columns = [c for c in again if str(c).startswith("p_")]
-    assert np.allclose(again[columns].to_numpy(), rows[columns].to_numpy(), atol=2 / STEPS)
+    assert np.allclose(again[columns].to_numpy(), rows[columns].to_numpy(), atol=2 / STORED_STEPS)
 
     # The second call reads; were it to train, the log would grow.
     before = (tmp_path / "log").read_text()
@@ -67,6 +69,26 @@ def test_a_run_holds_what_the_contract_says(store, make, tmp_path):
     assert store.has(run.spec)
     with pytest.raises(DataError, match="holds no weights.*keep_weights"):
         load_model(run)
+
+
+def test_what_the_model_measures_is_kept_of_the_test_set(store, make):
+    run = run_one(make(measure=True, modalities=["text"]), store, keep_weights=True)
+    plain = run_one(make(modalities=["text"]), store)
+    same = list(plain.predictions.columns)
+    pd.testing.assert_frame_equal(run.predictions[same], plain.predictions)  # measuring changes nothing
+    assert list(run.predictions.columns) == [*same, "mean_text"] and "mean_text" not in plain.predictions
+    rows = run.predictions[run.predictions["split"] == "test"]
+    corpus = load_corpus("simulated-meld", train=6, validation=3, test=3)
+    expected = np.concatenate([d.features["text"].mean(dim=1).numpy() for d in corpus.test])
+    assert np.allclose(rows["mean_text"].to_numpy(np.float64), expected, atol=1e-3)
+    assert run.predictions.loc[run.predictions["split"] == "validation", "mean_text"].isna().all()
+
+
+def test_what_is_measured_must_be_finite(make):
+    model = build_model(make(), build_config(make(), corpus := load_corpus("simulated-meld", train=6, validation=3, test=3)))
+    model.measure = lambda output, batch: {"odd": torch.full((int(batch.mask.sum()),), float("nan"))}
+    with pytest.raises(TrainingError, match="measuring test: odd is not finite in"):
+        measure(model, corpus.test)
 
 
 def test_the_seed_decides(store, make, tmp_path):

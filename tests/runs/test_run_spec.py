@@ -25,7 +25,7 @@ def test_digest_is_the_hash_of_the_canonical_json():
 CHANGES = {
     "paper": "bc_lstm", "variant": "released", "corpus": "mosi", "corpus_options": {"seed": 1}, "modalities": ["text", "audio"],
     "features": {"text": "x"}, "preset": "iemocap", "seed": 1, "model": {"layers": 2}, "training": {"epochs": 2},
-    "standardise": True, "validation_fraction": 0.05,
+    "standardise": True, "validation_fraction": 0.05, "measure": True,
 }  # fmt: skip
 
 
@@ -92,6 +92,7 @@ def test_missing_fields_and_frozenness():
     [
         ({"paper": "tinyy"}, "tinyy.*did you mean 'tiny'"),
         ({"corpus": "simulated_meld"}, "did you mean 'simulated-meld'"),
+        ({"paper": "bc_lstm", "measure": True}, "measure: true, but bc_lstm has nothing to measure"),
         ({"preset": "melt"}, "no preset 'melt'; did you mean 'meld'"),
         ({"preset": "model_validate"}, "no preset"),  # a classmethod of pydantic, not of the model
         ({"model": {"widht": 3}}, "no model setting 'widht'; did you mean 'width'"),

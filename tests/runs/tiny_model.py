@@ -67,6 +67,9 @@ class Tiny(nn.Module):
             return {"total": output.logits.sum() * float("nan")}
         return {"total": nn.functional.cross_entropy(output.logits[batch.mask], batch.labels[batch.mask])}
 
+    def measure(self, output, batch):
+        return {f"mean_{m}": batch.features[m][batch.mask].mean(dim=-1) for m in sorted(self.config.dims)}
+
     def _behave(self) -> None:
         self.steps += 1
         if self.config.fails:
