@@ -146,7 +146,7 @@ def test_what_it_measures_turn_by_turn():
 
 
 def test_eq_19_as_printed_aligns_nothing_at_the_start_and_the_squared_distance_does():
-    """L18: the mean squared error of what fresh networks of the paper's width give is below its margin."""
+    """L12: the mean squared error of what fresh networks of the paper's width give is below its margin."""
     batch = Batch.collate(toy())
     for distance, dead in (("mean", True), ("sum", False)):
         built = model(aligned_dim=500, disentangled_dim=300, distance=distance).train()
