@@ -269,10 +269,10 @@ def test_a_resumed_run_ends_as_the_unbroken_one(tmp_path, kind):
     def run(folder):
         torch.manual_seed(0)
         fresh = DFERC(config(prototypes=kind, dropout=0.1, distance="sum", margin=0.0, alpha_similarity=1.0, reduction="mean"))  # so that prototypes matter
-        fit(fresh, corpus, TrainingConfig(epochs=4, **settings), seed=5, directory=folder, progress=False)
-        return fresh
+        result = fit(fresh, corpus, TrainingConfig(epochs=4, **settings), seed=5, directory=folder, progress=False)
+        return fresh, result.history.drop(columns="seconds")  # the model holds the selected epoch alone, the history the last one too
 
-    whole = run(tmp_path / "whole")
+    whole, history = run(tmp_path / "whole")
     calls = 0
 
     class Stop(Exception):
@@ -293,7 +293,8 @@ def test_a_resumed_run_ends_as_the_unbroken_one(tmp_path, kind):
             run(tmp_path / "broken")
     finally:
         DFERC.objective = original
-    resumed = run(tmp_path / "broken")
+    resumed, again = run(tmp_path / "broken")
+    assert history.equals(again)
     for (name, a), b in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
         assert torch.equal(a, b), name
 
