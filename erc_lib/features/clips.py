@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from erc_lib.data import SPLITS, Corpus
-from erc_lib.data.csv_files import read_rows
+from erc_lib.data.csv_files import read_table
 from erc_lib.errors import ConfigError, DataError
 from erc_lib.features.media import Piece
 
@@ -118,21 +118,22 @@ def _realigned(files: Mapping[str, Path], folder: Path | None) -> dict[str, Clip
         raise DataError(f"{folder or 'MELD-FAIR'}: MELD_video_realignment_timestamps.csv is not there; `erc data fetch meld-fair` brings it")
     original: dict[tuple[str, int, int], str] = {}  # (split, its dialogue, its utterance) -> our id
     for split in MELD_SPLITS:
-        for row in read_rows(folder / f"realigned_{split}_sent_emo.csv"):
-            original[split, int(row["Dialogue_ID"]), int(row["Utterance_ID"])] = f"{split}/dia{row['Dialogue_ID']}_utt{row['Original Utterance_ID']}"
+        for dialogue, new, old in read_table(folder / f"realigned_{split}_sent_emo.csv", ("Dialogue_ID", "Utterance_ID", "Original Utterance_ID")).itertuples(index=False):
+            original[split, int(dialogue), int(new)] = f"{split}/dia{dialogue}_utt{old}"
     boxes = _boxes(folder / "MELD_active_speaker_face_bboxes.csv")
     pieces: dict[str, list[Piece]] = {}
     faults: dict[str, str] = {}
     box_of: dict[str, dict] = {}
-    for row in read_rows(folder / "MELD_video_realignment_timestamps.csv"):
-        key = (row["Split"], int(row["Dialogue ID"]), int(row["Utterance ID"]))
+    columns = ("Split", "Dialogue ID", "Utterance ID", "Original Dialogue ID", "Original Utterance ID", "Start Time", "End Time")
+    for split, dialogue, utterance, from_dialogue, from_utterance, start, end in read_table(folder / "MELD_video_realignment_timestamps.csv", columns).itertuples(index=False):
+        key = (split, int(dialogue), int(utterance))
         if key not in original:
             continue
-        ours, source = original[key], f"{row['Split']}/dia{row['Original Dialogue ID']}_utt{row['Original Utterance ID']}"
+        ours, source = original[key], f"{split}/dia{from_dialogue}_utt{from_utterance}"
         if source not in files:
             faults.setdefault(ours, f"its chunk of {source} has no file" + (f" (known: {MELD_BROKEN[source]} in MELD's archive)" if source in MELD_BROKEN else ""))
             continue
-        pieces.setdefault(ours, []).append(Piece(files[source], float(row["Start Time"]), float(row["End Time"])))
+        pieces.setdefault(ours, []).append(Piece(files[source], float(start), float(end)))
         if boxes is not None:
             box_of[ours] = boxes.get(key, {})
     return {u: Clip((), faults[u]) if u in faults else Clip(tuple(pieces[u]), boxes=box_of.get(u) if boxes is not None else None) for u in {**pieces, **faults}}

@@ -103,7 +103,7 @@ class FaceExtractor:
         found, _ = self._detector.detect(np.ascontiguousarray(small))
         if found is None:
             return np.zeros((0, 4))
-        found = found / shrink
+        found = np.asarray(found, np.float64).reshape(-1, 4) / shrink
         return found[np.argsort(-(found[:, 2] - found[:, 0]) * (found[:, 3] - found[:, 1]), kind="stable")]
 
     def _of_frame(self, picture: np.ndarray, boxes: np.ndarray) -> np.ndarray:
