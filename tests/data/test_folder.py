@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from erc_lib.data import PADDING_LABEL, load_corpus
+from erc_lib.data import PADDING_LABEL, SPLITS, load_corpus
 from erc_lib.data.folder import SHOWN, check_folder, folder_digest, load_dialogues, load_folder
 from erc_lib.errors import ConfigError, DataError
+from erc_lib.paths import REPOSITORY
 
 HEADER = "dialogue,order,speaker,text,split,label,start,end,media\n"
 ROWS = [
@@ -164,3 +167,25 @@ def test_the_option_is_needed():
         load_corpus("folder")
     with pytest.raises(ConfigError, match="did you mean 'path'"):
         load_corpus("folder", pth="x")
+
+
+def test_the_worked_example_of_the_book(tmp_path):
+    """The page's table is sound, and its three faults are the ones it prints."""
+    page = (REPOSITORY / "book" / "your-data.md").read_text(encoding="utf-8")
+    table = re.search(r"```text\n(dialogue,order.*?)```", page, flags=re.DOTALL)[1]
+    folder = tmp_path / "family-dinners"
+    (folder / "clips").mkdir(parents=True)
+    (folder / "clips" / "monday.mp4").write_bytes(b"")
+    (folder / "utterances.csv").write_text(table, encoding="utf-8")
+    (folder / "labels.txt").write_text("neutral\njoy\nanger\n")
+    corpus = load_folder(folder)
+    assert [len(corpus.split(s)) for s in SPLITS] == [1, 1, 1]
+    rows = table.splitlines()
+    rows[2] = rows[2].replace("train", "dev")
+    rows[4] = rows[4].replace("joy", "jy")
+    rows[6] = rows[6].replace("friday,2", "friday,1")
+    (folder / "utterances.csv").write_text("\n".join(rows), encoding="utf-8")
+    printed = re.search(r"```text\n(family-dinners/utterances.csv, row 3.*?)erc:", page, flags=re.DOTALL)[1].splitlines()
+    faults = [f.removeprefix(f"{tmp_path}/") for f in check_folder(folder)]
+    for line in printed:
+        assert line in faults, faults
