@@ -14,7 +14,7 @@ from erc_lib.features.store import FeatureStore
 from erc_lib.features.text import encode_corpus
 from erc_lib.runs import export_run, load_export, load_run_corpus, open_model, predict_dialogues, run_one
 from erc_lib.runs.execute import load_corpus
-from erc_lib.runs.export import VERSION, find_run
+from erc_lib.runs.export import VERSION, find_run, write_whole
 from erc_lib.runs.store import WEIGHTS, RunStore
 
 
@@ -206,3 +206,20 @@ def test_a_folder_of_ones_own_is_trained_exported_and_noticed_when_it_changes(st
         load_run_corpus(spec)
     with pytest.raises((ConfigError, DataError), match="'dinners' has no train dialogues"):
         run_one(make(corpus="folder", corpus_options={"path": str(folder)}, modalities=["audio"]), store)
+
+
+def test_files_are_written_all_or_none(tmp_path, monkeypatch):
+    import os
+
+    (tmp_path / "a").write_bytes(b"old")
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(DataError, match="cannot be written"):
+        write_whole({tmp_path / "a": b"new", tmp_path / "file" / "b": b"new"})
+
+    def full(*_):
+        raise OSError(28, "No space left on device", "disk")
+
+    monkeypatch.setattr(os, "fdopen", full)
+    with pytest.raises(DataError, match="disk cannot be written .No space left on device.; choose another place"):
+        write_whole({tmp_path / "a": b"new"})
+    assert (tmp_path / "a").read_bytes() == b"old" and not list(tmp_path.glob(".writing-*"))

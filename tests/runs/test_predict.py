@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save_file
 
 from erc_lib.data import load_corpus
 from erc_lib.data.transcripts import Turn
 from erc_lib.errors import ConfigError, DataError
 from erc_lib.features.text import encode_corpus, encode_like
-from erc_lib.runs import load_export, open_model, predict_dialogues, predict_turns, run_one
+from erc_lib.runs import RunSpec, export_run, load_export, open_model, predict_dialogues, predict_turns, run_one
 from erc_lib.runs.predict import check_output, media_features, what_it_is_worth
 
 TURNS = [Turn("Ben", "happy yes", 0.0, 1.5), Turn("Anna", "sad no", 2.0, 3.0), Turn("Ben", "oh", None, None)]
@@ -115,3 +117,26 @@ def test_the_place_of_the_results(tmp_path):
         check_output(tmp_path, ["a.csv", "b.csv"], force=False)
     with pytest.raises(ConfigError, match="is a file; name a folder"):
         check_output(tmp_path / "a.csv", ["a.csv"], force=False)
+
+
+def test_a_text_encoder_inside_the_model(store, tmp_path, encoders_folder, monkeypatch):
+    """The words go in as they are: no stored features, and the encoder must be the one of the training."""
+    spec = RunSpec(
+        paper="dialogue_trm", preset="cpu", corpus="simulated-meld", corpus_options={"train": 4, "validation": 2, "test": 2},
+        model={"text": "encoder", "encoder": "tiny", "max_tokens": 32}, training={"epochs": 1},
+    )  # fmt: skip
+    run = run_one(spec, store, keep_weights=True)
+    path = export_run(run, tmp_path / "model.erc")
+    exported = load_export(path)
+    assert exported.features == {} and exported.statistics == {}
+    found = predict_dialogues(exported, [d.only([]) for d in load_corpus("simulated-meld", **spec.corpus_options).test])
+    own = run.predictions.query("split == 'test'")
+    assert (found["p_joy"].to_numpy() - own[f"p_{exported.label_names.index('joy')}"].to_numpy()).__abs__().max() < 2 / 1024
+    assert len(predict_turns(exported, TURNS)) == 3
+    other = tmp_path / "others" / "tiny"
+    shutil.copytree(encoders_folder / "tiny", other)
+    weights = load_file(other / "model.safetensors")
+    save_file({k: 2 * v for k, v in weights.items()}, other / "model.safetensors", metadata={"format": "pt"})
+    monkeypatch.setenv("ERC_ENCODERS", str(other.parent))
+    with pytest.raises(DataError, match=r"model.erc was trained with another tiny \(weights_sha256 "):
+        load_export(path)
