@@ -63,7 +63,8 @@ def read_transcript(path: str | Path) -> list[Turn]:
     if kind in MEDIA:
         return _read_video(path)
     if kind not in readers:
-        raise DataError(f"{path}: a transcript is a file {', '.join(KINDS)}, or a video with subtitles ({', '.join(MEDIA)}), not {kind or 'one without an ending'!r}")
+        given = kind or "one without an ending"
+        raise DataError(f"{path}: a transcript is a file {', '.join(KINDS)}, or a video with subtitles ({', '.join(MEDIA)}), not {given!r}")
     return readers[kind](path)
 
 

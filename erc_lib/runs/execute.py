@@ -73,7 +73,10 @@ def _of_this_folder(run: Run) -> Run:
     if run.spec.corpus == "folder":
         path, trained = Path(run.spec.corpus_options["path"]), run.environment["corpus"]["provenance"].get("sha256")
         if path.is_dir() and folder_digest(path) != trained:
-            raise DataError(f"{path} has changed since the run {run.spec.digest} was trained on it; delete {run.directory} or choose another store, and train again")
+            raise DataError(
+                f"{path} has changed since the run {run.spec.digest} was trained on it; "
+                f"delete {run.directory} or choose another store, and train again"
+            )
     return run
 
 

@@ -84,7 +84,8 @@ def export_run(run: Run, path: str | Path, *, force: bool = False) -> Path:
         WEIGHTS: (run.directory / WEIGHTS).read_bytes(),
     }
     if statistics:
-        members[STATISTICS] = tensors_to_bytes({f"{m}.{k}": x.contiguous() for m, pair in statistics.items() for k, x in zip(("mean", "factor"), pair, strict=True)})
+        named = {f"{m}.{k}": x.contiguous() for m, pair in statistics.items() for k, x in zip(("mean", "factor"), pair, strict=True)}
+        members[STATISTICS] = tensors_to_bytes(named)
     manifest = {"format": FORMAT, "version": VERSION, "sha256": {name: hashlib.sha256(x).hexdigest() for name, x in members.items()}}
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
