@@ -140,7 +140,7 @@ def data_check(options: argparse.Namespace) -> int:
 
 
 def _features_options(parser: Parser) -> None:
-    actions = parser.add_subparsers(dest="action", required=True, metavar="list|text")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="list|text|extract|reduce")
     listing = actions.add_parser("list", help="the stored feature sets")
     listing.set_defaults(call=features_list)
     text = actions.add_parser("text", help="encode a corpus' transcripts")
@@ -158,7 +158,9 @@ def _features_options(parser: Parser) -> None:
         "--set", dest="settings", action="append", default=[], metavar="NAME=VALUE",
         help="a setting of the training, or corpus_options.NAME; may be given several times",
     )  # fmt: skip
-    for action in (listing, text):
+    from erc_lib.features.commands import add_options
+
+    for action in (listing, text, *add_options(actions)):
         action.add_argument("--store", type=Path, default=None, help="feature store; default: below ERC_DATA")
     text.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     text.set_defaults(call=features_text)
@@ -215,6 +217,7 @@ def _train_options(parser: Parser) -> None:
         help="stored feature sets, such as text=all-MiniLM-L6-v2; else the corpus' own",
     )
     parser.add_argument("--standardise", action="store_true", help="z-score the features by the training split")
+    parser.add_argument("--measure", action="store_true", help="also keep what the model measures of each test utterance (df_erc)")
     parser.add_argument("--validation-fraction", type=float, metavar="F", help="draw a validation set anew (optimistic)")
     parser.add_argument("--preset", default="meld", help="which settings of the model to start from")
     parser.add_argument("--seed", type=int, default=0)
@@ -243,7 +246,7 @@ def train(options: argparse.Namespace) -> int:
     features = dict(p.partition("=")[::2] for p in options.features.split(",") if p)
     if not all(features.values()):
         raise ConfigError(f"--features takes MODALITY=NAME, such as text=all-MiniLM-L6-v2, not {options.features!r}")
-    fields = ("paper", "variant", "corpus", "standardise", "validation_fraction", "preset", "seed", "selection", "name")
+    fields = ("paper", "variant", "corpus", "standardise", "measure", "validation_fraction", "preset", "seed", "selection", "name")
     modalities = [m for m in options.modalities.split(",") if m]
     spec = RunSpec(**{f: getattr(options, f) for f in fields}, modalities=modalities, features=features, **settings)
     run = run_one(spec, RunStore(options.store), device=options.device, progress=True, keep_weights=options.keep_weights)

@@ -46,6 +46,8 @@ def group_intervals(
         DataError: a column is missing, a group is empty or not a whole number, or frames hold different utterances.
     """
     _check_options(quantity if quantity in METRICS else METRICS[0], classes, samples, level)
+    if not len(frames) or (against is not None and not len(against)):
+        raise DataError("group_intervals: there is no run to measure: a list of frames is empty")
     lists = [list(frames)] + ([list(against)] if against is not None else [])
     count = 1 + max(_largest_group(f, group) for some in lists for f in some)
     checked = [[_tidy(f, METRICS[0], classes, "frame") for f in some] for some in lists]
@@ -64,12 +66,14 @@ def group_intervals(
             if quantity in METRICS:
                 sums = _confusions(sorted_, dialogue * count + number, n * count, classes).reshape(n, -1)
                 matrices = (weights @ sums).reshape(-1, classes, classes)
-                with np.errstate(invalid="ignore"):
-                    found = _score(matrices, quantity).reshape(-1, count)
                 present = matrices.sum(axis=(1, 2)).reshape(-1, count)
+                with np.errstate(invalid="ignore"):
+                    found = np.where(present > 0, _score(matrices, quantity).reshape(-1, count), np.nan)
             else:
                 if quantity not in own:
                     raise DataError(f"group_intervals: no column {quantity!r} in the frames; they have {', '.join(map(str, own.columns))}")
+                if own[quantity].isna().any():
+                    raise DataError(f"group_intervals: {int(own[quantity].isna().sum())} of {len(own)} values of {quantity!r} are missing; take the split of which it was measured")
                 cell = dialogue * count + number
                 one = np.bincount(cell, minlength=n * count).reshape(n, count)
                 total = np.bincount(cell, weights=own[quantity].to_numpy(np.float64), minlength=n * count).reshape(n, count)

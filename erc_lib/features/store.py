@@ -132,8 +132,8 @@ class FeatureStore:
         folder = self.folder(corpus, modality, name)
         folder.mkdir(parents=True, exist_ok=True)
         previous = self._card(folder).get("file") if (folder / "card.json").is_file() else None
-        _write(folder / whole["file"], blob)
-        _write(folder / "card.json", text.encode())
+        write_whole(folder / whole["file"], blob)
+        write_whole(folder / "card.json", text.encode())
         if previous not in (None, whole["file"]):
             (folder / previous).unlink(missing_ok=True)
         return StoredFeatures(ids, x, json.loads(text), fingerprints)
@@ -248,7 +248,7 @@ def _check(
         )
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes) -> None:
     """Writes a file whole: beside its place, to the disk, then by one rename."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
     try:

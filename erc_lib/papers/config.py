@@ -58,4 +58,4 @@ class PaperConfig(BaseModel):
     def _explain(cls, error: dict[str, Any]) -> str:
         name = ".".join(map(str, error["loc"])) or "config"
         close = difflib.get_close_matches(name, cls.model_fields, n=1) if error["type"] == "extra_forbidden" else []
-        return f"{name}: {error['msg']}" + (f"; did you mean {close[0]}?" if close else "")
+        return f"{name}: {error['msg'].removeprefix('Value error, ')}" + (f"; did you mean {close[0]}?" if close else "")

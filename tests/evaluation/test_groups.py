@@ -39,7 +39,7 @@ def slow(frames, quantity, classes, samples, seed):
     return np.array(rows)
 
 
-@pytest.mark.parametrize("quantity", ["weighted_f1", "accuracy", "psi"])
+@pytest.mark.parametrize("quantity", ["weighted_f1", "macro_f1", "accuracy", "psi"])
 def test_against_the_loop(quantity):
     frames, others = [frame(0), frame(1)], [frame(2), frame(3), frame(4)]
     shuffled = [f.sample(frac=1, random_state=0) for f in frames]  # the order of rows is of no account
@@ -56,9 +56,11 @@ def test_against_the_loop(quantity):
 def test_a_group_of_a_single_dialogue_is_missing_from_some_samples_and_has_an_interval_all_the_same():
     f = frame(0)
     f["group"] = (f.dialogue == "d03").astype(int)
-    found = group_intervals([f], "accuracy", classes=3, samples=200)
     one = f[f.group == 1]
-    assert found.value[1] == found.low[1] == found.high[1] == pytest.approx((one.label == one.predicted).mean())
+    for quantity in ("accuracy", "weighted_f1", "macro_f1"):
+        found = group_intervals([f], quantity, classes=3, samples=200)
+        expected = pytest.approx(classification_metrics(one.label, one.predicted, 3)[quantity])
+        assert found.value[1] == expected and found.low[1] == expected and found.high[1] == expected
 
 
 def test_quantile_groups():
@@ -83,5 +85,9 @@ def test_bad_arguments():
         group_intervals([frame(0)], "omega", classes=3)
     with pytest.raises(DataError, match="not the same utterances|hold"):
         group_intervals([frame(0), frame(1, dialogues=11)], classes=3)
+    with pytest.raises(DataError, match="a list of frames is empty"):
+        group_intervals([], classes=3)
+    with pytest.raises(DataError, match="1 of [0-9]+ values of 'psi' are missing"):
+        group_intervals([frame(0).assign(psi=lambda f: f.psi.where(f.index != 3))], "psi", classes=3)
     with pytest.raises(DataError, match="5 groups need as many finite values, not 3 of 4"):
         quantile_groups([1, 2, 3, np.nan], 5)

@@ -102,6 +102,52 @@ def test_equations_2_to_23_turn_by_turn():
         assert torch.allclose(output.logits[0, i], built.classify(h), atol=1e-9)
 
 
+def test_the_variants_turn_by_turn():
+    """Fusion by sum and attention, equal features, and footnote 1, where the context is weighed before the BiLSTM."""
+    (dialogue,) = toy(lengths=(5,))
+    batch = Batch.collate([dialogue])
+    x = {m: f[0] for m, f in batch.features.items()}
+
+    def joined(built):
+        raw = x if built.disentangle.project is None else {m: built.disentangle.project[m](v) for m, v in x.items()}
+        return {m: torch.cat([raw[m], built.disentangle.modality[m](raw[m]), built.disentangle.utterance[m](raw[m])], dim=-1) for m in WIDTHS}
+
+    built = model(fusion="sum")
+    h = sum(built.fuse.equal[m](v) for m, v in joined(built).items())
+    assert torch.allclose(built(batch).embedding[0, :, :10], h, atol=1e-6)
+
+    built = model(fusion="attention")
+    stacked = torch.stack([built.fuse.equal[m](v) for m, v in joined(built).items()], dim=1)  # (5, 3, 10)
+    w, b = built.fuse.attention.in_proj_weight, built.fuse.attention.in_proj_bias
+    q, k, v = (stacked @ w[10 * i : 10 * i + 10].T + b[10 * i : 10 * i + 10] for i in range(3))
+    mixed = torch.softmax(q @ k.transpose(1, 2) / 10**0.5, dim=-1) @ v
+    h = built.fuse.attention.out_proj(mixed).sum(dim=1)
+    assert torch.allclose(built(batch).embedding[0, :, :10], h, atol=1e-5)
+
+    built = model(equalise="features")
+    parts_ = joined(built)
+    h = sum(torch.sigmoid(built.fuse.student[m](v)) * v for m, v in parts_.items())
+    assert torch.allclose(built(batch).embedding[0, :, : h.shape[1]], h, atol=1e-6)
+
+    built = model(weigh="input")
+    output = built(batch)
+    h = output.embedding[0, :, :10]
+    context = built.refuse.lstm((h * (1 - output.consistency)[:, None])[None])[0][0]
+    assert torch.allclose(output.embedding[0, :, 10:], context, atol=1e-6)
+
+
+def test_dropout_acts_on_the_features_and_before_the_classifier():
+    batch = Batch.collate(toy())
+    built = model(dropout=0.5).train()
+    seen = {}
+    built.disentangle.register_forward_pre_hook(lambda module, args: seen.update(raw=args[0]))
+    built.classify[1].register_forward_pre_hook(lambda module, args: seen.update(h=args[0]))
+    built(batch)
+    for m, x in seen["raw"].items():
+        assert 0.2 < (x == 0).float().mean() < 0.8, m
+    assert 0.2 < (seen["h"] == 0).float().mean() < 0.8
+
+
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
 def test_the_objective_term_by_term(reduction):
     built, data = model(reduction=reduction), toy()
@@ -136,6 +182,9 @@ def test_what_it_measures_turn_by_turn():
     labels, logits = batch.labels[batch.mask], output.logits[batch.mask]
     for i in range(11):
         odds = logits[i].exp()
+        aligned = output.aligned[:, i]
+        pairs = [slow.cosine(aligned[a], aligned[b]).item() for a, b in ((0, 1), (0, 2), (1, 2))]
+        assert measured["psi"][i].item() == pytest.approx(sum(pairs) / 3, abs=1e-6)
         assert measured["cross_entropy"][i].item() == pytest.approx(-(odds[labels[i]] / odds.sum()).log().item(), rel=1e-5)
         for k, m in enumerate(WIDTHS):
             teacher = output.teacher_logits[k, i].exp()
@@ -199,6 +248,16 @@ def test_prototypes_learn_in_training_alone_and_a_validation_ends_an_epoch():
         assert built.refuse.bank.counts.sum() == (1 if forgets else 3) * 3 * 11
 
 
+def test_a_batch_is_taken_into_the_prototypes_before_its_loss():
+    data = Batch.collate(toy())
+    built = model(margin=0.0, distance="sum").train()
+    output = built(data)
+    labels = data.labels[data.mask]
+    means = {k: output.aligned[:, labels == k].flatten(0, 1).mean(0) for k in labels.tolist()}
+    expected = 0.3 * slow.prototype_loss(means, output.aligned, labels.tolist(), 0.0) * 9  # the sum over 9 numbers, not their mean
+    assert built.objective(output, data)["similarity"].item() == pytest.approx(expected, rel=1e-4)
+
+
 @pytest.mark.parametrize("kind", ["epoch", "training"])
 def test_a_resumed_run_ends_as_the_unbroken_one(tmp_path, kind):
     data = toy(lengths=(4, 5, 6, 3), seed=1)
@@ -209,11 +268,11 @@ def test_a_resumed_run_ends_as_the_unbroken_one(tmp_path, kind):
 
     def run(folder):
         torch.manual_seed(0)
-        fresh = DFERC(config(prototypes=kind, dropout=0.1))
-        fit(fresh, corpus, TrainingConfig(epochs=4, **settings), seed=5, directory=folder, progress=False)
-        return fresh
+        fresh = DFERC(config(prototypes=kind, dropout=0.1, distance="sum", margin=0.0, alpha_similarity=1.0, reduction="mean"))  # so that prototypes matter
+        result = fit(fresh, corpus, TrainingConfig(epochs=4, **settings), seed=5, directory=folder, progress=False)
+        return fresh, result.history.drop(columns="seconds")  # the model holds the selected epoch alone, the history the last one too
 
-    whole = run(tmp_path / "whole")
+    whole, history = run(tmp_path / "whole")
     calls = 0
 
     class Stop(Exception):
@@ -234,7 +293,8 @@ def test_a_resumed_run_ends_as_the_unbroken_one(tmp_path, kind):
             run(tmp_path / "broken")
     finally:
         DFERC.objective = original
-    resumed = run(tmp_path / "broken")
+    resumed, again = run(tmp_path / "broken")
+    assert history.equals(again)
     for (name, a), b in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
         assert torch.equal(a, b), name
 
@@ -303,6 +363,15 @@ def test_a_long_dialogue_is_read_in_parts_and_no_utterance_is_lost(encoder):
     built = reading(encoder, max_tokens=24, max_utterance_tokens=10, overlap=2)
     found = built.encoding(Batch.collate([talk(texts)], modalities=[]))
     assert found.shape == (1, 40, 16) and (found[0].abs().sum(-1) > 0).all() and torch.isfinite(found).all()
+    room, pieces = 22, [encoder.token_ids([t])[0][:10] or [encoder.sep] for t in texts]
+    for read, kept in parts([len(p) for p in pieces], room, 2):  # each part by hand
+        sequence = torch.tensor([[encoder.cls, *(w for i in read for w in pieces[i]), encoder.sep]])
+        hidden = encoder.model(input_ids=sequence).last_hidden_state[0]
+        place = 1
+        for i in read:
+            if i in kept:
+                assert torch.allclose(found[0, i], hidden[place : place + len(pieces[i])].mean(0), atol=1e-5), i
+            place += len(pieces[i])
     found.sum().backward()
     assert any((p.grad != 0).any() for p in built.encoding.encoder.parameters())
 
@@ -327,6 +396,8 @@ def test_parts_by_hand():
     assert [(list(r), list(m)) for r, m in found] == [
         ([0, 1, 2, 3], [0, 1, 2]), ([2, 3, 4, 5], [3, 4]), ([4, 5, 6, 7], [5, 6]), ([6, 7, 8, 9], [7, 8, 9]),
     ]  # fmt: skip
+    # The last part has room for one more utterance of the overlap than it needs: it is shared all the same.
+    assert [(list(r), list(m)) for r, m in parts([10, 10, 10, 10, 10], 40, 2)] == [([0, 1, 2, 3], [0, 1, 2]), ([2, 3, 4], [3, 4])]
     assert parts([3, 3], 10, 2) == [(range(2), range(2))] and parts([5], 3, 0) == [(range(1), range(1))]
 
 
@@ -373,6 +444,10 @@ def test_parameter_counts_of_the_paper_s_sizes():
         ({"encoder": "bert-base-uncased"}, "encoder: given, but text is 'features'"),
         ({"text": "encoder", "dims": {"audio": 5}}, "add text with the encoder's width"),
         ({"text": "encoder", "max_tokens": 100}, "max_utterance_tokens 256 does not fit"),
+        ({"modality_temperature": float("inf")}, "modality_temperature.*finite"),
+        ({"modality_level": False, "modality_temperature": 0.4}, "modality_temperature: given, but modality_level is False"),
+        ({"modality_level": False, "utterance_level": False, "alpha_contrast": 0.1}, "alpha_contrast: given, but neither level is there"),
+        ({"fusion": "sum", "alpha_contribution": 0.1}, "alpha_contribution: given, but fusion is 'sum'"),
         ({"tempreture": 1}, "Extra inputs"),
     ],
 )
@@ -395,6 +470,25 @@ def test_labels_of_dimensions_are_refused():
     built = model()
     with pytest.raises(DataError, match="classes"):
         built.objective(built(data), data)
+
+
+def test_the_settings_of_4_1_and_the_appendix():
+    meld, iemocap = DFERCConfig.meld(), DFERCConfig.iemocap()
+    assert (meld.alpha_contrast, meld.alpha_contribution, meld.alpha_similarity, meld.batch_size, meld.classes) == (0.3, 0.8, 0.3, 8, 7)
+    assert (iemocap.alpha_contrast, iemocap.alpha_contribution, iemocap.alpha_similarity, iemocap.batch_size, iemocap.classes) == (0.2, 0.9, 1.0, 4, 6)
+    assert (meld.dims, iemocap.dims["audio"]) == ({"text": 1024, "audio": 300, "visual": 342}, 1582)
+    assert (meld.modality_temperature, meld.utterance_temperature, meld.margin, meld.dropout, meld.disentangled_dim, meld.aligned_dim, meld.lstm_hidden) == (0.5, 0.3, 0.1, 0.2, 300, 500, 300)
+    training = TrainingConfig(**meld.training_settings())
+    assert (training.optimizer, training.learning_rate, training.weight_decay, training.warmup_steps, training.clip_norm, training.epochs) == ("adamw", 1e-3, 0.01, 100, 1.0, 10)
+    assert (training.schedule, training.batch_size) == ("linear", 8)
+    tuned = DFERCConfig(text="encoder", encoder="tiny", dims={"text": 16}).training_settings()
+    assert tuned["parameter_groups"] == {"encoding.encoder": 1e-5}
+
+
+@pytest.mark.parametrize("fields", [{"modality_level": False, "utterance_level": False}, {"fusion": "sum"}, {"context": "zero"}])
+def test_every_ablation_has_the_presets_of_both_corpora(fields):
+    for preset in (DFERCConfig.meld, DFERCConfig.iemocap):
+        assert preset(**fields).dims
 
 
 def test_every_ablation_of_table_2_is_a_configuration():

@@ -29,9 +29,9 @@ class DFERCConfig(PaperConfig):
     # Dual-level disentanglement, Section 3.2
     modality_level: bool = Field(default=True, description="eq. 3; false: Table 2, '- Modality'")
     utterance_level: bool = Field(default=True, description="eq. 5; false: Table 2, '- Utterance'; both false: '- DDM'")
-    disentangled_dim: int = Field(default=300, ge=1, description="of both MLPs; Table 6")
-    modality_temperature: float = Field(default=0.5, gt=0, description="tau of eq. 3; A.2")
-    utterance_temperature: float = Field(default=0.3, gt=0, description="tau of eq. 5; A.2")
+    disentangled_dim: int = Field(default=300, ge=1, description="of both MLPs, Table 6; also the hidden width of MLP^q, MLP^p and MLP^c, which the paper does not give")
+    modality_temperature: float = Field(default=0.5, gt=0, allow_inf_nan=False, description="tau of eq. 3; A.2")
+    utterance_temperature: float = Field(default=0.3, gt=0, allow_inf_nan=False, description="tau of eq. 5; A.2")
 
     # Contribution-aware fusion, Section 3.3
     fusion: Literal["contribution", "sum", "attention"] = Field(default="contribution", description="sum: Table 2, '- CFM'; attention: '+ Att' below it")
@@ -78,8 +78,16 @@ class DFERCConfig(PaperConfig):
             raise ValueError(f"{', '.join(unheeded)}: given, but text is 'features', so there is no encoder to heed it; set text to 'encoder'")
         if self.context != "refusion" and (unheeded := sorted(changed & {"weigh", "aligned_dim", "margin", "distance", "prototypes", "alpha_similarity"})):
             raise ValueError(f"{', '.join(unheeded)}: given, but context is {self.context!r}, which has neither prototypes nor psi; set context to 'refusion'")
+        for absent, why, fields in (
+            (not self.modality_level, "modality_level is False", {"modality_temperature"}),
+            (not self.utterance_level, "utterance_level is False", {"utterance_temperature"}),
+            (not (self.modality_level or self.utterance_level), "neither level is there", {"alpha_contrast"}),
+            (self.fusion != "contribution", f"fusion is {self.fusion!r}", {"alpha_contribution"}),
+        ):
+            if absent and (unheeded := sorted(changed & fields)):
+                raise ValueError(f"{', '.join(unheeded)}: given, but {why}, so there is no loss that heeds it; drop it")
         if self.max_utterance_tokens > self.max_tokens - 2 and self.text == "encoder":
-            raise ValueError(f"max_utterance_tokens {self.max_utterance_tokens} does not fit into max_tokens {self.max_tokens} with the two special tokens")
+            raise ValueError(f"max_utterance_tokens {self.max_utterance_tokens} does not fit into max_tokens {self.max_tokens} with the two special tokens; lower max_utterance_tokens")
         return self
 
     @classmethod
@@ -90,7 +98,11 @@ class DFERCConfig(PaperConfig):
     @classmethod
     def iemocap(cls, **fields: Any) -> DFERCConfig:
         """4.1, A.2 and Table 6 for IEMOCAP."""
-        own = {"classes": 6, "dims": {"text": 1024, "audio": 1582, "visual": 342}, "alpha_contrast": 0.2, "alpha_contribution": 0.9, "batch_size": 4}
+        own = {"classes": 6, "dims": {"text": 1024, "audio": 1582, "visual": 342}, "batch_size": 4}
+        if fields.get("modality_level", True) or fields.get("utterance_level", True):
+            own["alpha_contrast"] = 0.2
+        if fields.get("fusion", "contribution") == "contribution":
+            own["alpha_contribution"] = 0.9
         if fields.get("context", "refusion") == "refusion":
             own["alpha_similarity"] = 1.0
         return cls(**{**own, **fields})

@@ -1,0 +1,151 @@
+"""Which media file, and which stretch of it, is which utterance."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from erc_lib.data import SPLITS, Corpus
+from erc_lib.data.csv_files import read_table
+from erc_lib.errors import ConfigError, DataError
+from erc_lib.features.media import Piece
+
+SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".wav", ".flac", ".mp3", ".m4a")
+ALIGNMENTS = ("original", "fair")
+MELD_CLIP = re.compile(r"dia(\d+)_utt(\d+)")
+# MELD's archive calls its folders train_splits, dev_splits_complete and output_repeated_splits_test.
+MELD_SPLITS = {"train": "train", "dev": "dev", "test": "test"}
+# Known to be broken in MELD's archive (declare-lab/MELD issues 20, 22, 39): expected, not a fault of this machine.
+MELD_BROKEN = {"train/dia125_utt3": "cannot be read", "dev/dia110_utt7": "is missing"}
+BOX_COLUMNS = ("Split", "Dialogue ID", "Utterance ID", "Frame Number", "X Left", "Y Top", "X Right", "Y Bottom")
+FAIR_RATE = 24000 / 1001  # frames per second of the joined clips that MELD-FAIR counts its boxes in
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One utterance's media: its pieces, or why it has none; ``boxes``: the speaker's face by frame, where known."""
+
+    pieces: tuple[Piece, ...]
+    fault: str = ""
+    boxes: Mapping[int, tuple[float, float, float, float]] | None = None
+
+
+def clips_of(corpus: Corpus, media: Path | str, *, alignment: str = "original", fair: Path | str | None = None) -> dict[str, Clip]:
+    """Utterance id -> its :class:`Clip`, in the corpus' order; an utterance without a file has a clip that says so.
+
+    Args:
+        media: a folder, or a table (``.csv`` with the columns utterance, file, and where they apply start and end in seconds; files relative to it).
+            In a folder MELD's clips are found by the archive's names, ``<train|dev|test ...>/dia3_utt1.mp4``, those of another corpus by the utterance's id
+            (``/`` may be a folder or ``_``) and any of :data:`SUFFIXES`.
+        alignment: ``"fair"``: MELD's clips cut again as MELD-FAIR says (Carneiro et al. 2023).
+        fair: folder of MELD-FAIR's files, as ``erc data fetch meld-fair`` leaves them; with MELD_active_speaker_face_bboxes.csv in it, clips bring the speaker's boxes.
+
+    Raises:
+        ConfigError: an unknown alignment, or "fair" for another corpus than MELD.
+        DataError: the folder or table is missing or damaged, or holds no clip of the corpus at all.
+    """
+    if alignment not in ALIGNMENTS:
+        raise ConfigError(f"alignment is {alignment!r}; use {' or '.join(ALIGNMENTS)}")
+    if alignment == "fair" and corpus.name != "meld":
+        raise ConfigError(f"MELD-FAIR cuts MELD's clips, not those of {corpus.name!r}; use --alignment original")
+    media = Path(media)
+    if not media.exists():
+        raise DataError(f"{media} is not there; --media names the folder of the clips, or a table of them")
+    ids = [u for split in SPLITS for d in corpus.split(split) for u in d.ids]
+    if media.is_file():
+        clips = _of_table(media)
+    elif corpus.name == "meld":
+        files = _meld_files(media)
+        clips = _realigned(files, Path(fair) if fair is not None else None) if alignment == "fair" else {u: Clip((Piece(p),)) for u, p in files.items()}
+    else:
+        clips = _by_id(media, ids)
+    if not any(u in clips for u in ids):
+        raise DataError(f"{media} holds no clip of {corpus.name!r}; files must be called like its utterances ({ids[0]!r}), or be listed in a table")
+    known = MELD_BROKEN if corpus.name == "meld" and alignment == "original" else {}
+    return {u: clips.get(u, Clip((), f"no file for it in {media}" + (f" (known: {known[u]} in MELD's archive)" if u in known else ""))) for u in ids}
+
+
+def _meld_files(folder: Path) -> dict[str, Path]:
+    """Our utterance id -> file. Names that are no utterance's (``final_videos_...``) are passed over."""
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*.mp4")):
+        name = MELD_CLIP.fullmatch(path.stem)
+        split = next((s for part in reversed(path.relative_to(folder).parts[:-1]) for s, word in MELD_SPLITS.items() if word in part.lower()), None)
+        if name and split:
+            found.setdefault(f"{split}/dia{int(name[1])}_utt{int(name[2])}", path)
+    return found
+
+
+def _by_id(folder: Path, ids: list[str]) -> dict[str, Clip]:
+    here = {str(p.relative_to(folder).with_suffix("")): p for p in sorted(folder.rglob("*")) if p.suffix.lower() in SUFFIXES}
+    by_stem = {Path(k).name: p for k, p in here.items()}
+    found = {}
+    for u in ids:
+        path = here.get(u) or by_stem.get(u.replace("/", "_")) or by_stem.get(u)
+        if path is not None:
+            found[u] = Clip((Piece(path),))
+    return found
+
+
+def _of_table(table: Path) -> dict[str, Clip]:
+    try:
+        rows = pd.read_csv(table, dtype={"utterance": str, "file": str})
+    except (OSError, ValueError) as error:
+        raise DataError(f"{table} cannot be read as a table ({error})") from None
+    if missing := [c for c in ("utterance", "file") if c not in rows]:
+        raise DataError(f"{table} has no column {missing[0]!r}; it needs utterance and file, and may have start and end in seconds")
+    clips: dict[str, Clip] = {}
+    for number, row in enumerate(rows.itertuples(index=False), 2):
+        start, end = getattr(row, "start", None), getattr(row, "end", None)
+        start, end = 0.0 if start is None or pd.isna(start) else float(start), None if end is None or pd.isna(end) else float(end)
+        if row.utterance in clips and clips[row.utterance].fault == "" and start < (clips[row.utterance].pieces[-1].start if clips[row.utterance].pieces else 0):
+            raise DataError(f"{table}, row {number}: pieces of {row.utterance!r} must stand in the order in which they are joined")
+        earlier = clips.get(row.utterance, Clip(())).pieces
+        try:
+            clips[row.utterance] = Clip((*earlier, Piece(table.parent / row.file, start, end)))
+        except DataError as error:
+            clips[row.utterance] = Clip((), f"row {number} of {table}: {error}")
+    return clips
+
+
+def _realigned(files: Mapping[str, Path], folder: Path | None) -> dict[str, Clip]:
+    """MELD-FAIR: an utterance is joined from chunks of original clips. Its own numbering goes back to MELD's by the realigned tables."""
+    if folder is None or not (folder / "MELD_video_realignment_timestamps.csv").is_file():
+        raise DataError(f"{folder or 'MELD-FAIR'}: MELD_video_realignment_timestamps.csv is not there; `erc data fetch meld-fair` brings it")
+    original: dict[tuple[str, int, int], str] = {}  # (split, its dialogue, its utterance) -> our id
+    for split in MELD_SPLITS:
+        for dialogue, new, old in read_table(folder / f"realigned_{split}_sent_emo.csv", ("Dialogue_ID", "Utterance_ID", "Original Utterance_ID")).itertuples(index=False):
+            original[split, int(dialogue), int(new)] = f"{split}/dia{dialogue}_utt{old}"
+    boxes = _boxes(folder / "MELD_active_speaker_face_bboxes.csv")
+    pieces: dict[str, list[Piece]] = {}
+    faults: dict[str, str] = {}
+    box_of: dict[str, dict] = {}
+    columns = ("Split", "Dialogue ID", "Utterance ID", "Original Dialogue ID", "Original Utterance ID", "Start Time", "End Time")
+    for split, dialogue, utterance, from_dialogue, from_utterance, start, end in read_table(folder / "MELD_video_realignment_timestamps.csv", columns).itertuples(index=False):
+        key = (split, int(dialogue), int(utterance))
+        if key not in original:
+            continue
+        ours, source = original[key], f"{split}/dia{from_dialogue}_utt{from_utterance}"
+        if source not in files:
+            faults.setdefault(ours, f"its chunk of {source} has no file" + (f" (known: {MELD_BROKEN[source]} in MELD's archive)" if source in MELD_BROKEN else ""))
+            continue
+        pieces.setdefault(ours, []).append(Piece(files[source], float(start), float(end)))
+        if boxes is not None:
+            box_of[ours] = boxes.get(key, {})
+    return {u: Clip((), faults[u]) if u in faults else Clip(tuple(pieces[u]), boxes=box_of.get(u) if boxes is not None else None) for u in {**pieces, **faults}}
+
+
+def _boxes(path: Path) -> dict[tuple[str, int, int], dict[int, tuple[float, float, float, float]]] | None:
+    if not path.is_file():
+        return None
+    rows = pd.read_csv(path)
+    if missing := [c for c in BOX_COLUMNS if c not in rows]:
+        raise DataError(f"{path} has no column {missing[0]!r}; it should have {', '.join(BOX_COLUMNS)}: fetch it again")
+    found: dict = {}
+    for split, dialogue, utterance, frame, *box in rows[list(BOX_COLUMNS)].itertuples(index=False):
+        found.setdefault((split, int(dialogue), int(utterance)), {})[int(frame)] = tuple(float(v) for v in box)
+    return found

@@ -1,0 +1,62 @@
+"""`erc features extract` and `erc features reduce`: options and what they call."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+VISUAL = {  # --visual -> backbone of the faces; None: whole clips
+    "visextnet": "vggface2", "visextnet-resnet101": "resnet101", "densenet342": "densenet342", "densenet121": "densenet121", "r3d_18": None,
+}  # fmt: skip
+
+
+def add_options(actions: argparse._SubParsersAction) -> tuple[argparse.ArgumentParser, ...]:
+    """Adds the two commands to `erc features`."""
+    extract = actions.add_parser("extract", help="features of sound and pictures from clips")
+    extract.add_argument("--corpus", required=True, help="name of the corpus")
+    extract.add_argument("--media", type=Path, required=True, help="folder of the clips, or a table (.csv: utterance, file, start, end)")
+    extract.add_argument("--audio", metavar="SET", help="openSMILE's set: ComParE_2016, IS10, emobase, eGeMAPSv02")
+    extract.add_argument("--visual", choices=tuple(VISUAL), help="visextnet: MultiEMO's; densenet342: the width of MMGCN's; r3d_18: whole clips")
+    extract.add_argument("--weights", default="download", metavar="FILE", help="of --visual: download (default), a file of weights, or none for random ones")
+    extract.add_argument("--faces", default="average", choices=("average", "largest", "concatenate"), help="what becomes of several faces in a frame")
+    extract.add_argument("--frames", type=int, default=20, help="of which faces are sought")
+    extract.add_argument("--alignment", default="original", choices=("original", "fair"), help="fair: MELD's clips cut again by MELD-FAIR")
+    extract.add_argument("--workers", type=int, default=1, help="processes, one thread each; 0: none but this")
+    extract.set_defaults(call=extract_command)
+    reduce = actions.add_parser("reduce", help="stored features made narrower by a step fitted on the training split")
+    reduce.add_argument("--corpus", required=True, help="name of the corpus")
+    reduce.add_argument("--modality", required=True, choices=("text", "audio", "visual"))
+    reduce.add_argument("--name", required=True, help="of the stored features")
+    reduce.add_argument("--dims", type=int, required=True, help="how many numbers are left")
+    reduce.set_defaults(call=reduce_command)
+    return extract, reduce
+
+
+def extract_command(options: argparse.Namespace) -> int:
+    from erc_lib.data import load_corpus
+    from erc_lib.data.sources import raw_root
+    from erc_lib.features.audio import AudioExtractor
+    from erc_lib.features.clips import clips_of
+    from erc_lib.features.extract import extract_features
+    from erc_lib.features.store import FeatureStore
+    from erc_lib.features.visual import ClipExtractor, FaceExtractor
+
+    extractors = [AudioExtractor(options.audio)] if options.audio else []
+    if options.visual == "r3d_18":
+        extractors.append(ClipExtractor(options.weights))
+    elif options.visual:
+        extractors.append(FaceExtractor(VISUAL[options.visual], options.weights, frames=options.frames, faces=options.faces))
+    corpus = load_corpus(options.corpus)
+    clips = clips_of(corpus, options.media, alignment=options.alignment, fair=raw_root() / "meld-fair")
+    print(extract_features(corpus, clips, extractors, store=FeatureStore(options.store), workers=options.workers, alignment=options.alignment))
+    return 0
+
+
+def reduce_command(options: argparse.Namespace) -> int:
+    from erc_lib.data import load_corpus
+    from erc_lib.features.reduce import reduce_features
+    from erc_lib.features.store import FeatureStore
+
+    stored = reduce_features(load_corpus(options.corpus), options.modality, options.name, options.dims, store=FeatureStore(options.store))
+    print(f"{stored.card['name']}: {stored.array.shape[0]} x {stored.array.shape[1]}, {100 * stored.card['explained_variance']:.1f} % of the variance, card {stored.card_hash}")
+    return 0

@@ -1,0 +1,268 @@
+"""From clips to stored features: every utterance of a corpus, by several workers, resumable, and no bad clip stops it.
+
+What is done is kept per utterance in ``<store>/.extracting`` until all are; then the features go into the store in one step, each with a card that
+lists what failed and why.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from erc_lib.data import Corpus
+from erc_lib.errors import ConfigError, DataError
+from erc_lib.features.clips import FAIR_RATE, Clip
+from erc_lib.features.media import Piece, length
+from erc_lib.features.store import FeatureStore, StoredFeatures, card_hash
+from erc_lib.features.visual import FaceExtractor
+
+LONG = 30.0  # s: an utterance that lasts longer is mentioned in the summary; two of MELD's test clips do, one for 305 s
+AHEAD = 4  # utterances handed to each worker before the first is back
+
+
+class Extractor(Protocol):
+    """One kind of features: an object that a worker can be sent before it has loaded anything."""
+
+    name: str
+    modality: str
+    dims: int
+
+    def __call__(self, pieces: Sequence[Piece]) -> tuple[np.ndarray, str]: ...
+
+    def card(self) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What an extraction came to.
+
+    Attributes:
+        stored: what lies in the store now, one for each extractor.
+        utterances: how many of the corpus. taken: how many of them an earlier, interrupted call had done.
+        failed: extractor's name -> utterance -> reason; these utterances hold zeros.
+        empty: extractor's name -> remark ("no face", "no sound") -> how many utterances; these hold zeros too.
+        long: utterances of more than :data:`LONG` seconds.
+    """
+
+    stored: tuple[StoredFeatures, ...]
+    utterances: int
+    taken: int
+    failed: dict[str, dict[str, str]]
+    empty: dict[str, dict[str, int]]
+    long: tuple[str, ...]
+
+    def __str__(self) -> str:
+        lines = [f"{self.utterances} utterances, {self.taken} of them done before"]
+        for s in self.stored:
+            name = s.card["name"]
+            words = [f"{count} with {remark}" for remark, count in self.empty[name].items()]
+            lines.append(f"{s.card['modality']} {name}: {s.array.shape[1]} numbers each; " + (", ".join(words) + "; " if words else "") + f"{len(self.failed[name])} failed")
+            lines += [f"  {utterance}: {reason}" for utterance, reason in list(self.failed[name].items())[:10]]
+            lines += [f"  ... and {len(self.failed[name]) - 10} more, all in the card"] * (len(self.failed[name]) > 10)
+        lines += [f"{len(self.long)} last longer than {LONG:g} s: {', '.join(self.long[:5])}"] * bool(self.long)
+        return "\n".join(lines)
+
+
+def extract_features(
+    corpus: Corpus, clips: Mapping[str, Clip], extractors: Sequence[Extractor], *, store: FeatureStore | None = None, workers: int = 0,
+    alignment: str = "original", progress: bool = True,
+) -> Summary:  # fmt: skip
+    """Extracts and stores the features of every utterance of ``corpus``.
+
+    An utterance that fails (its file is missing or broken, a worker died of it) holds zeros, and its reason stands in the card under ``failed``. An interrupted call
+    is taken up where it was by the next one with the same clips, extractors and weights; what had failed is tried again.
+
+    Args:
+        clips: of :func:`erc_lib.features.clips.clips_of`.
+        workers: processes, one thread each; 0: in this process.
+        alignment: for the card. ``"fair"`` is appended to the names of the features.
+
+    Raises:
+        ConfigError: no extractor, two of one name, or a number of workers below 0. DataError: not a single utterance could be read, or weights are missing.
+    """
+    if not extractors:
+        raise ConfigError("nothing to extract: name --audio or --visual")
+    names = [f"{e.name}-fair" if alignment == "fair" else e.name for e in extractors]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"two extractors are called {next(n for n in names if names.count(n) > 1)!r}; give one a name of its own")
+    if workers < 0:
+        raise ConfigError(f"workers counts from 0, so it cannot be {workers}")
+    store = store or FeatureStore()
+    cards = [{**e.card(), "alignment": alignment} for e in extractors]  # loads the weights, so that what is missing is said before the first clip
+    journal = _Journal(store.root / ".extracting" / corpus.name.replace("/", "_") / "+".join(names), {"cards": [card_hash(c) for c in cards], "clips": _fingerprint(clips)})
+    todo = [u for u in clips if u not in journal.done]
+    taken = len(clips) - len(todo)
+    with tqdm(total=len(clips), initial=taken, unit="utterance", desc=corpus.name, disable=not progress, smoothing=0.05) as bar:
+        bad = 0
+        for utterance, rows, faults in _run(todo, clips, extractors, workers):
+            journal.write(utterance, rows, faults)
+            bad += bool(faults)
+            bar.set_postfix(failed=bad)
+            bar.update()
+    if todo and bad == len(clips):
+        first = next(iter(journal.faults.values()))
+        raise DataError(f"{corpus.name}: not one of {len(clips)} utterances could be read; first: {next(iter(first.values()))}")
+    return _finish(corpus, clips, extractors, names, cards, journal, store, taken)
+
+
+def _finish(corpus: Corpus, clips: Mapping[str, Clip], extractors, names, cards, journal: _Journal, store: FeatureStore, taken: int) -> Summary:
+    stored, failed, empty = [], {}, {}
+    for i, (e, name, card) in enumerate(zip(extractors, names, cards, strict=True)):
+        array = np.zeros((len(clips), e.dims), np.float32)
+        failed[name], remarks = {}, Counter()
+        for row, utterance in enumerate(clips):
+            vector, remark = journal.done[utterance](i)
+            if vector is None:
+                failed[name][utterance] = remark
+            else:
+                array[row] = vector
+                remarks[remark] += bool(remark)
+        empty[name] = {k: v for k, v in remarks.items() if v}
+        card = {**card, "failed": failed[name], "empty_utterances": empty[name]}
+        stored.append(store.save(corpus=corpus.name, modality=e.modality, name=name, ids=list(clips), array=array, card=card))
+    long = tuple(u for u in clips if journal.seconds.get(u, 0) > LONG)
+    journal.remove()
+    return Summary(tuple(stored), len(clips), taken, failed, empty, long)
+
+
+def _run(todo: Sequence[str], clips: Mapping[str, Clip], extractors: Sequence[Extractor], workers: int) -> Iterator[tuple[str, list, dict[int, str]]]:
+    """(utterance, [(vector, remark), ...] and its seconds, faults by extractor), as they finish."""
+    if workers == 0:
+        _begin(extractors)
+        for utterance in todo:
+            yield utterance, *_one(clips[utterance])
+        return
+    waiting = list(reversed(todo))
+    lost: list[str] = []  # in the hands of a pool that died: one of them killed it
+    while waiting or lost:
+        alone = bool(lost)  # then one at a time, so that the one is known
+        with _pool(extractors, 1 if alone else workers) as pool:
+            running: dict[Future, str] = {}
+            try:
+                while running or lost or waiting:
+                    source = lost if alone else waiting
+                    while source and len(running) < (1 if alone else AHEAD * workers):
+                        utterance = source.pop()
+                        running[pool.submit(_one, clips[utterance])] = utterance
+                    if not running:
+                        break
+                    for future in wait(running, return_when=FIRST_COMPLETED).done:
+                        result = future.result()
+                        yield running.pop(future), *result
+            except BrokenProcessPool:
+                if alone:
+                    (utterance,) = running.values()
+                    yield utterance, [], {i: "a worker died of it; the file is probably damaged" for i in range(len(extractors))}
+                else:
+                    lost = list(running.values())
+
+
+def _pool(extractors: Sequence[Extractor], workers: int) -> ProcessPoolExecutor:
+    # A forked child of a process that has used torch may hang in its threads; a spawned one starts clean.
+    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin, initargs=(extractors,))
+
+
+_extractors: Sequence[Extractor] = ()
+
+
+def _begin(extractors: Sequence[Extractor]) -> None:
+    global _extractors
+    _extractors = extractors
+    torch.set_num_threads(1)  # with two, MTCNN on two busy cores was seen to be 38 times slower
+
+
+def _one(clip: Clip) -> tuple[list, dict[int, str]]:
+    """Everything of one utterance: [seconds, (vector, remark) of each extractor], and the faults of those that have none."""
+    if clip.fault:
+        return [], dict.fromkeys(range(len(_extractors)), clip.fault)
+    rows: list = []
+    faults: dict[int, str] = {}
+    try:
+        rows.append(length(clip.pieces))
+    except DataError as error:
+        return [], dict.fromkeys(range(len(_extractors)), str(error))
+    for i, extractor in enumerate(_extractors):
+        try:
+            if clip.boxes is not None and isinstance(extractor, FaceExtractor):
+                rows.append(extractor(clip.pieces, clip.boxes, FAIR_RATE))
+            else:
+                rows.append(extractor(clip.pieces))
+        except Exception as error:  # a decoder or a network may fail in ways nobody has listed, and no clip may stop the run
+            faults[i] = str(error) if isinstance(error, DataError) else f"{type(error).__name__}: {error}"
+            rows.append((None, ""))
+    return rows, faults
+
+
+def _fingerprint(clips: Mapping[str, Clip]) -> str:
+    """Changes when a file, its size or its piece changes."""
+    import hashlib
+
+    digest = hashlib.sha256()
+    for utterance, clip in clips.items():
+        sizes = [p.path.stat().st_size if p.path.exists() else -1 for p in clip.pieces]
+        digest.update(json.dumps([utterance, [[str(p.path), p.start, p.end] for p in clip.pieces], sizes, sorted((clip.boxes or {}).items())]).encode())
+    return digest.hexdigest()
+
+
+class _Journal:
+    """A folder with a file for each finished utterance, and ``basis.json``, which says of which extraction they are."""
+
+    def __init__(self, folder: Path, basis: dict[str, Any]) -> None:
+        self.folder = folder
+        self.done: dict[str, Callable[[int], tuple[np.ndarray | None, str]]] = {}
+        self.faults: dict[str, dict[int, str]] = {}
+        self.seconds: dict[str, float] = {}
+        record = folder / "basis.json"
+        if folder.exists() and (not record.is_file() or json.loads(record.read_text()) != basis):
+            shutil.rmtree(folder)  # other clips, other weights: nothing of it can be used
+        folder.mkdir(parents=True, exist_ok=True)
+        record.write_text(json.dumps(basis))
+        for path in folder.glob("*.npz"):
+            try:
+                with np.load(path, allow_pickle=False) as file:
+                    head = json.loads(str(file["head"]))
+            except (OSError, ValueError, KeyError):
+                path.unlink()  # half-written when the machine went down: done again
+                continue
+            if not head["faults"]:  # what failed is tried again
+                self._know(head["utterance"], path, head)
+
+    def _know(self, utterance: str, path: Path, head: dict[str, Any]) -> None:
+        self.seconds[utterance] = head["seconds"]
+        self.faults |= {utterance: {int(k): v for k, v in head["faults"].items()}} if head["faults"] else {}
+
+        def row(i: int) -> tuple[np.ndarray | None, str]:
+            if str(i) in head["faults"]:
+                return None, head["faults"][str(i)]
+            with np.load(path, allow_pickle=False) as file:
+                return file[f"v{i}"], head["remarks"][i]
+
+        self.done[utterance] = row
+
+    def write(self, utterance: str, rows: list, faults: dict[int, str]) -> None:
+        vectors = rows[1:]
+        head = {
+            "utterance": utterance, "seconds": rows[0] if rows else 0.0, "remarks": [r for _, r in vectors],
+            "faults": {str(k): v for k, v in faults.items()},
+        }  # fmt: skip
+        path = self.folder / (utterance.replace("/", "__") + ".npz")
+        half = path.with_suffix(".writing")
+        with open(half, "wb") as file:
+            np.savez(file, head=json.dumps(head), **{f"v{i}": v for i, (v, _) in enumerate(vectors) if v is not None})
+        half.replace(path)
+        self._know(utterance, path, head)
+
+    def remove(self) -> None:
+        shutil.rmtree(self.folder)

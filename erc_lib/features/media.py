@@ -1,0 +1,180 @@
+"""Pictures and sound out of media files, a piece at a time: PyAV decodes, nothing is held that was not asked for.
+
+Times are seconds from the beginning of a file. An utterance is a list of :class:`Piece`, for a realigned one may be joined from several files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+
+from erc_lib.errors import DataError
+
+SOUND_RATE = 16000  # Hz, what every extractor of sound gets
+JUMP = 2.0  # s: a picture further ahead than this is sought, a nearer one decoded up to
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of a media file. ``end`` None: to its end.
+
+    Raises:
+        DataError: it begins before 0, or ends where or before it begins.
+    """
+
+    path: Path
+    start: float = 0.0
+    end: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.start < 0 or (self.end is not None and self.end <= self.start):
+            lasts = "" if self.end is None else f", so it lasts {self.end - self.start:g} s"
+            raise DataError(f"{self.path}: a piece from {self.start:g} to {self.end if self.end is not None else 'its end'} s{lasts}; mend its times")
+
+
+@dataclass(frozen=True)
+class Media:
+    """What a file holds: seconds (of its longest stream), frame_rate (pictures per second, 0 without any), sound (whether there is any)."""
+
+    seconds: float
+    frame_rate: float
+    sound: bool
+
+
+def probe(path: Path | str) -> Media:
+    """What is in a media file, by its header.
+
+    Raises:
+        DataError: it is missing, no media file or damaged.
+    """
+    with _opened(path) as container:
+        video = container.streams.video[0] if container.streams.video else None
+        seconds = [float(s.duration * s.time_base) for s in (*container.streams.video, *container.streams.audio) if s.duration]
+        seconds += [container.duration / 1e6] * bool(container.duration and not seconds)
+        rate = float(video.average_rate or 0) if video is not None else 0.0
+        return Media(max(seconds, default=0.0), rate, bool(container.streams.audio))
+
+
+def length(pieces: Sequence[Piece]) -> float:
+    """Seconds of an utterance, its pieces joined; a piece that names no end lasts as long as its file."""
+    return sum((p.end if p.end is not None else probe(p.path).seconds) - p.start for p in pieces)
+
+
+def pictures(pieces: Sequence[Piece], count: int) -> list[tuple[float, np.ndarray]]:
+    """``count`` pictures at equal steps over the joined pieces, as MultiEMO samples them (3.3.3: a step of frames / 20).
+
+    Fewer than ``count`` frames give each of them once.
+
+    Returns:
+        (time within the utterance, uint8 (H, W, 3) in RGB) in their order.
+
+    Raises:
+        DataError: no picture in a file, or none that can be decoded.
+    """
+    spans, total, frames = [], 0.0, 0
+    for piece in pieces:
+        media = probe(piece.path)
+        if not media.frame_rate:
+            raise DataError(f"{piece.path} has no pictures, only sound; leave out --visual for it, or give a video")
+        seconds = min(piece.end if piece.end is not None else media.seconds, media.seconds or float("inf")) - piece.start
+        if seconds <= 0:
+            raise DataError(f"{piece.path}: the piece begins at {piece.start:g} s, but the file ends at {media.seconds:g} s; mend its times")
+        spans.append((piece, total, seconds))
+        total += seconds
+        frames += max(1, round(seconds * media.frame_rate))
+    times = [(i + 0.5) * total / min(count, frames) for i in range(min(count, frames))]  # the middle of each step
+    found: list[tuple[float, np.ndarray]] = []
+    for piece, begin, seconds in spans:
+        wanted = [t for t in times if begin <= t < begin + seconds]
+        found += [(t, picture) for t, picture in zip(wanted, _pictures_at(piece.path, [piece.start + t - begin for t in wanted]), strict=False)]
+    if not found:
+        raise DataError(f"{pieces[0].path}: no picture can be decoded; the file is damaged")
+    return found
+
+
+def _pictures_at(path: Path, times: Sequence[float]) -> Iterator[np.ndarray]:
+    """The picture shown at each of the rising ``times``; after the last one, the last one."""
+    if not times:
+        return
+    with _opened(path) as container:
+        stream = container.streams.video[0]
+        stream.codec_context.thread_count = 1
+        begin = float((stream.start_time or 0) * stream.time_base)
+        step = 1 / float(stream.average_rate or 25)
+        current, decoded = None, container.decode(stream)
+        for time in times:
+            at = None if current is None else float(current.time) - begin
+            if time > JUMP and (at is None or time - at > JUMP):
+                container.seek(int((time + begin) / stream.time_base), stream=stream, backward=True)
+                current, decoded = None, container.decode(stream)
+            while current is None or float(current.time) - begin + step <= time:
+                try:
+                    current = next(decoded)
+                except StopIteration:
+                    break
+                except av.FFmpegError as error:
+                    if current is None:
+                        raise DataError(f"{path}: no picture can be decoded at {time:g} s ({error}); the file is damaged") from None
+                    break
+            if current is None:
+                return
+            yield current.to_ndarray(format="rgb24")
+
+
+def sound(pieces: Sequence[Piece]) -> np.ndarray:
+    """float32 (N,) in -1 .. 1 at 16 kHz, all channels mixed into one, the pieces joined; empty where the files hold no sound at all.
+
+    Raises:
+        DataError: a file that cannot be decoded.
+    """
+    parts = [_sound_of(piece) for piece in pieces]
+    return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+
+
+def _sound_of(piece: Piece) -> np.ndarray:
+    with _opened(piece.path) as container:
+        if not container.streams.audio:
+            return np.zeros(0, np.float32)
+        stream = container.streams.audio[0]
+        stream.codec_context.thread_count = 1
+        resampler = av.AudioResampler(format="flt", layout="mono", rate=SOUND_RATE)
+        begin = float((stream.start_time or 0) * stream.time_base)
+        if piece.start > JUMP:
+            container.seek(int((piece.start + begin) / stream.time_base), stream=stream, backward=True)
+        chunks: list[np.ndarray] = []
+        first = None
+        try:
+            for frame in container.decode(stream):
+                at = float(frame.time or 0) - begin
+                first = at if first is None else first
+                if piece.end is not None and at >= piece.end:
+                    break
+                chunks += [f.to_ndarray().ravel() for f in resampler.resample(frame)]
+            chunks += [f.to_ndarray().ravel() for f in resampler.resample(None)]
+        except av.FFmpegError as error:
+            if not chunks:
+                raise DataError(f"{piece.path}: its sound cannot be decoded ({error}); the file is damaged") from None
+        if not chunks:
+            return np.zeros(0, np.float32)
+        samples = np.concatenate(chunks).astype(np.float32)
+        skip = max(0, round((piece.start - first) * SOUND_RATE))
+        keep = None if piece.end is None else skip + round((piece.end - max(piece.start, first)) * SOUND_RATE)
+        return samples[skip:keep]
+
+
+@contextmanager
+def _opened(path: Path | str) -> Iterator[av.container.InputContainer]:
+    try:
+        container = av.open(str(path))
+    except (OSError, av.FFmpegError) as error:
+        kind = "is not there" if not Path(path).exists() else f"is no media file, or a damaged one ({getattr(error, 'strerror', None) or error})"
+        raise DataError(f"{path} {kind}") from None
+    with container:
+        if not container.streams.video and not container.streams.audio:
+            raise DataError(f"{path} holds neither pictures nor sound")
+        yield container
