@@ -1,4 +1,4 @@
-"""The command ``erc``: data, features, one run, a study of many, and the book's notebooks.
+"""The command ``erc``: data, features, one run, a study of many, one's own conversations, and the book's notebooks.
 
 An option or name that is unknown is an error with the nearest known one; nothing is abbreviated and nothing is passed over.
 Exit status: 0 done, 1 some runs or notebooks failed, 2 a mistake in the command, the data or a specification, 130 interrupted.
@@ -61,17 +61,19 @@ def build_parser() -> Parser:
     parser = Parser(prog="erc", description="Emotion recognition in conversation: four papers, rebuilt and measured.")
     parser.add_argument("--version", action="version", version=f"erc_lib {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="data|features|train|study|reproduce")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="data|features|train|study|export|predict|reproduce")
     _data_options(commands.add_parser("data", help="the pinned public files"))
     _features_options(commands.add_parser("features", help="stored features and the encoders that make them"))
     _train_options(commands.add_parser("train", help="one run into the store of runs"))
     _study_options(commands.add_parser("study", help="a declared list of runs"))
+    _export_options(commands.add_parser("export", help="a finished run in one file"))
+    _predict_options(commands.add_parser("predict", help="the emotions of one's own conversation"))
     _reproduce_options(commands.add_parser("reproduce", help="execute the notebooks of the book"))
     return parser
 
 
 def _data_options(parser: Parser) -> None:
-    actions = parser.add_subparsers(dest="action", required=True, metavar="list|fetch|verify")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="list|fetch|verify|check")
     actions.add_parser("list", help="what there is, and what of it is here").set_defaults(call=data_list)
     fetch = actions.add_parser("fetch", help="download or copy, and check")
     fetch.add_argument("names", nargs="+", metavar="NAME", help="names of `erc data list`, or all")
@@ -79,6 +81,9 @@ def _data_options(parser: Parser) -> None:
     verify = actions.add_parser("verify", help="read every fetched file again and compare its hash")
     verify.add_argument("names", nargs="*", metavar="NAME", help="names of `erc data list`; none: all of them")
     verify.set_defaults(call=data_verify)
+    check = actions.add_parser("check", help="read a corpus of one's own, and list every fault of it")
+    check.add_argument("folder", type=Path, metavar="DIR", help="a folder with utterances.csv")
+    check.set_defaults(call=data_check)
 
 
 def data_list(options: argparse.Namespace) -> int:
@@ -106,6 +111,31 @@ def data_verify(options: argparse.Namespace) -> int:
 
     for check in [c for name in options.names or [None] for c in verify(name)]:
         print(f"{check.state:8} {check.path}  {check.message}")
+    return 0
+
+
+def data_check(options: argparse.Namespace) -> int:
+    from erc_lib.data import SPLITS
+    from erc_lib.data.folder import check_folder, load_dialogues, load_folder
+
+    faults = check_folder(options.folder)
+    if faults:
+        print("\n".join(faults))
+        raise DataError(f"{options.folder}: {len(faults)} fault{'s' * (len(faults) > 1)}, listed above; correct them and check again")
+    dialogues = load_dialogues(options.folder)
+    print(f"{options.folder}: {len(dialogues)} dialogues, {sum(map(len, dialogues))} utterances, no fault")
+    if any((d.labels < 0).any() for d in dialogues):
+        print("rows without a label: it can be predicted, but neither trained on nor scored")
+        return 0
+    corpus = load_folder(options.folder)
+    for split in SPLITS:
+        if corpus.split(split):
+            counts = ", ".join(f"{c} {n}" for n, c in zip(corpus.label_names, corpus.class_counts(split).tolist(), strict=True))
+            print(f"{split:10} {len(corpus.split(split))} dialogues: {counts}")
+    empty = [s for s in SPLITS if not corpus.split(s)]
+    if empty:
+        print(f"no {' and no '.join(empty)} dialogues: it cannot be trained on")
+    print(f"features: {', '.join(f'{m} ({d})' for m, d in corpus.dims.items()) or 'none of its own'}")
     return 0
 
 
@@ -254,6 +284,69 @@ def study(options: argparse.Namespace) -> int:
     from erc_lib.runs import commands
 
     return commands.study(options)
+
+
+def _export_options(parser: Parser) -> None:
+    parser.add_argument("run", metavar="RUN", help="digest of a run trained with --keep-weights, or its beginning")
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="such as my-model.erc")
+    parser.add_argument("--store", type=Path, default=Path("runs"), help="store of runs")
+    parser.add_argument("--force", action="store_true", help="replace an existing file")
+    parser.set_defaults(call=export)
+
+
+def export(options: argparse.Namespace) -> int:
+    from erc_lib.runs import RunStore, export_run
+    from erc_lib.runs.export import find_run
+
+    run = find_run(options.run, RunStore(options.store))
+    path = export_run(run, options.output, force=options.force)
+    print(f"{run.spec}, run {run.spec.digest}\n{path}: {path.stat().st_size / 2**20:.1f} MiB")
+    return 0
+
+
+def _predict_options(parser: Parser) -> None:
+    parser.add_argument("input", type=Path, metavar="INPUT", help="a transcript (.csv, .json, .srt, .txt) or a video with subtitles")
+    parser.add_argument("--model", required=True, metavar="FILE|RUN", help="a file of `erc export`, or a run's digest")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for predictions.csv, emotions.png and emotions.html")
+    parser.add_argument("--store", type=Path, default=Path("runs"), help="store of runs")
+    parser.add_argument("--force", action="store_true", help="replace existing files")
+    parser.set_defaults(call=predict)
+
+
+def predict(options: argparse.Namespace) -> int:
+    from erc_lib.data.transcripts import read_transcript
+    from erc_lib.runs.export import write_whole
+    from erc_lib.runs.predict import check_output, open_model, predict_turns, what_it_is_worth
+
+    names = ("predictions.csv", "emotions.png", "emotions.html")
+    check_output(options.output, names, force=options.force)
+    turns = read_transcript(options.input)
+    exported = open_model(options.model, options.store)
+    table = predict_turns(exported, turns, media=options.input)
+    notes, title = what_it_is_worth(exported), f"Emotions in {options.input.name}, as predicted"
+    contents = (_csv(table), _png(table, title), _page(table, title, notes))
+    write_whole({options.output / name: content for name, content in zip(names, contents, strict=True)})
+    print("\n".join([*notes, f"{len(table)} turns: {', '.join(names)} in {options.output}"]))
+    return 0
+
+
+def _csv(table: Any) -> bytes:
+    return table.to_csv(index=False, float_format="%.4f", lineterminator="\n").encode()
+
+
+def _png(table: Any, title: str) -> bytes:
+    import matplotlib
+
+    matplotlib.use("Agg")  # a file is written; no screen is needed
+    from erc_lib.plots_emotions import emotions_over_time, png_bytes
+
+    return png_bytes(emotions_over_time(table, title=title))
+
+
+def _page(table: Any, title: str, notes: list[str]) -> bytes:
+    from erc_lib.plots_emotions import emotions_page
+
+    return emotions_page(table, title=title, notes=notes).encode()
 
 
 def _reproduce_options(parser: Parser) -> None:

@@ -107,7 +107,7 @@ def test_the_table_of_contents_names_the_prose_and_the_notebooks():
     toc = (ROOT / "book" / "_toc.yml").read_text(encoding="utf8")
     named = set(re.findall(r"(?:file|root):\s*([\w./-]+)", toc))
     chapters = set(book.chapters_of(ROOT / "book" / "_toc.yml"))
-    assert {"chapters/00_conversations", "chapters/10_dialogue_trm", "chapters/20_dimmn", "chapters/30_multiemo", "chapters/40_df_erc"} <= chapters
+    assert {"chapters/00_conversations", "chapters/10_dialogue_trm", "chapters/20_dimmn", "chapters/30_multiemo", "chapters/40_df_erc", "chapters/60_your_conversation"} <= chapters
     assert named - chapters == {page.stem for page in PROSE}
 
 
@@ -257,7 +257,7 @@ def commands_of(page: Path) -> list[list[str]]:
 
 
 @pytest.mark.parametrize(
-    "page", [ROOT / "README.md", ROOT / "book" / "how-to-read.md", ROOT / "book" / "data-and-protocol.md"], ids=lambda p: p.stem
+    "page", [ROOT / "README.md", ROOT / "book" / "how-to-read.md", ROOT / "book" / "data-and-protocol.md", ROOT / "book" / "your-data.md"], ids=lambda p: p.stem
 )
 def test_the_commands_shown_are_commands_that_exist(page):
     from erc_lib.cli import build_parser

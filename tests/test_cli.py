@@ -55,6 +55,14 @@ def erc(*arguments: str) -> int:
         (["features", "text", "--corpus", "simulated-meld", "--epochs", "2"], "epochs is a setting of the training"),
         (["features", "text", "--corpus", "simulated-meld", "--encoder", "all-MiniLM-L6-v3"], "all-MiniLM-L6-v2"),
         (["study", "plan", "nowhere.yaml"], "nowhere.yaml"),
+        (["data", "chek", "."], "did you mean 'check'"),
+        (["train", "--paper", "bc_lstm", "--corpus", "folder"], "needs the option 'path'"),
+        (["train", "--paper", "bc_lstm", "--corpus", "folder", "--set", "corpus_options.path=nowhere"], "nowhere is no folder"),
+        (["export", "abcd"], "--output"),
+        (["export", "abcd", "--output", "a.erc"], "'abcd' names no run in runs"),
+        (["predict", "talk.txt", "--output", "out"], "--model"),
+        (["predict", "talk.txt", "--model", "a.erc", "--output", "out", "--forse"], "did you mean '--force'"),
+        (["predict", "talk.txt", "--model", "a.erc", "--output", "out"], "talk.txt does not exist"),
         (["reproduce", "--profile", "quik"], "did you mean 'quick'"),
         (["reproduce", "--notebooks", "nowhere"], "nowhere"),
     ],
@@ -133,3 +141,56 @@ def test_features_of_a_simulated_corpus(capsys, tmp_path):
     assert erc("features", "list") == 0
     out = capsys.readouterr().out
     assert "simulated-meld" in out and "all-MiniLM-L6-v2" in out and "384" in out
+
+
+@pytest.fixture
+def dinners(tmp_path):
+    folder = tmp_path / "dinners"
+    folder.mkdir()
+    (folder / "utterances.csv").write_text("dialogue,order,speaker,text\nd,1,Anna,happy yes\nd,2,Ben,sad no\n", encoding="utf-8")
+    return folder
+
+
+def test_a_folder_is_checked(dinners, capsys):
+    assert erc("data", "check", str(dinners)) == 0
+    assert "1 dialogues, 2 utterances, no fault\nrows without a label" in capsys.readouterr().out
+    table = dinners / "utterances.csv"
+    table.write_text("dialogue,order,speaker,text,label\nd,1,Anna,happy,joy\nd,2,Ben,sad,anger\n", encoding="utf-8")
+    assert erc("data", "check", str(dinners)) == 0
+    out = capsys.readouterr().out
+    assert "test       1 dialogues: 1 anger, 1 joy" in out and "no train and no validation dialogues: it cannot be trained on" in out
+    table.write_text("dialogue,order,speaker,text\nd,1,,happy yes\nd,x,Ben,sad no\n", encoding="utf-8")
+    assert erc("data", "check", str(dinners)) == 2
+    captured = capsys.readouterr()
+    assert len(captured.out.splitlines()) == 2 and "row 2: no speaker" in captured.out and "row 3: order is 'x'" in captured.out
+    assert captured.err == f"erc: {dinners}: 2 faults, listed above; correct them and check again\n"
+
+
+def test_from_training_to_the_emotions_of_a_conversation(capsys, tmp_path, monkeypatch, encoders_folder):
+    monkeypatch.setenv("ERC_ENCODERS", str(encoders_folder))
+    monkeypatch.chdir(tmp_path)
+    sizes = [x for size in SIZES for x in ("--set", f"corpus_options.{size}")]
+    assert erc("features", "text", "--corpus", "simulated-meld", "--encoder", "tiny", *sizes) == 0
+    train = ["train", "--paper", "bc_lstm", *TINY, "--features", "text=tiny", "--standardise", "--set", "training.epochs=1", "--device", "cpu"]
+    assert erc(*train) == 0
+    bare = capsys.readouterr().out.strip().splitlines()[-1].split("/")[-1]
+    assert erc("export", bare, "--output", "model.erc") == 2
+    assert "erc train --keep-weights" in capsys.readouterr().err and not (tmp_path / "model.erc").exists()
+    assert erc(*train, "--seed", "1", "--keep-weights") == 0
+    digest = capsys.readouterr().out.strip().splitlines()[-1].split("/")[-1]
+    assert erc("export", digest[:8], "--output", "model.erc") == 0 and digest in capsys.readouterr().out
+    assert erc("export", digest, "--output", "model.erc") == 2 and "--force" in capsys.readouterr().err
+
+    (tmp_path / "talk.txt").write_text("Anna: happy yes\nBen: oh no\nAnna: what?", encoding="utf-8")
+    assert erc("predict", "talk.txt", "--model", "model.erc", "--output", "out") == 0
+    out = capsys.readouterr().out
+    assert f"run {digest}" in out and "modalities used: text\n" in out and "another corpus" in out and "is simulated" in out
+    written = {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()}
+    assert sorted(written) == ["emotions.html", "emotions.png", "predictions.csv"]
+    assert written["predictions.csv"].decode().splitlines()[0].startswith("turn,speaker,start,end,text,predicted,p_neutral,")
+    assert erc("predict", "talk.txt", "--model", "model.erc", "--output", "out") == 2 and "--force" in capsys.readouterr().err
+    assert erc("predict", "talk.txt", "--model", digest, "--output", "out", "--force") == 0  # the run itself says the same
+    assert {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()} == written
+    (tmp_path / "talk.txt").write_text("nobody speaks", encoding="utf-8")
+    assert erc("predict", "talk.txt", "--model", "model.erc", "--output", "new") == 2
+    assert "line 1" in capsys.readouterr().err and not (tmp_path / "new").exists()

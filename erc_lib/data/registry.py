@@ -18,8 +18,9 @@ REAL = {"meld": "erc_lib.data.meld", "iemocap": "erc_lib.data.iemocap", "mosi": 
 DIMENSIONAL = {"avec": "erc_lib.data.avec", "avec-dialogues": "erc_lib.data.avec_dialogues"}  # labelled with real numbers instead of classes
 SIMULATED = {"simulated-meld": "meld", "simulated-iemocap": "iemocap"}  # name -> preset of SimulationConfig
 SIMULATED_DIMENSIONS = {"simulated-avec": "avec"}  # name -> preset of DimensionalConfig
-CORPORA = (*REAL, *DIMENSIONAL, *SIMULATED, *SIMULATED_DIMENSIONS)
-LOADERS = REAL | DIMENSIONAL
+CORPORA = (*REAL, *DIMENSIONAL, *SIMULATED, *SIMULATED_DIMENSIONS, "folder")
+OWN = {"folder": "erc_lib.data.folder"}  # one's own data, in the folder that the option ``path`` names
+LOADERS = REAL | DIMENSIONAL | OWN
 
 
 def load_corpus(name: str, **options: Any) -> Corpus:
@@ -27,8 +28,9 @@ def load_corpus(name: str, **options: Any) -> Corpus:
 
     Args:
         name: ``"meld"``, ``"iemocap"``, ``"mosi"``, ``"avec"`` or ``"avec-dialogues"`` (public
-            data, fetched on first use), ``"simulated-meld"``, ``"simulated-iemocap"`` or ``"simulated-avec"``.
-        options: of ``"mosi"``: ``seed`` (its validation set); of ``"avec-dialogues"`` likewise; of ``"avec"``: ``window`` (utterances of a stand-in dialogue); of the simulated: counts of dialogues ``train``,
+            data, fetched on first use), ``"simulated-meld"``, ``"simulated-iemocap"`` or ``"simulated-avec"``, or
+            ``"folder"``: one's own (:mod:`erc_lib.data.folder`).
+        options: of ``"folder"``: ``path``; of ``"mosi"``: ``seed`` (its validation set); of ``"avec-dialogues"`` likewise; of ``"avec"``: ``window`` (utterances of a stand-in dialogue); of the simulated: counts of dialogues ``train``,
             ``validation``, ``test``, the ``seed``, and any field of ``SimulationConfig`` or ``DimensionalConfig``.
 
     Raises:
@@ -64,3 +66,6 @@ def _check_options(name: str, load: Callable[..., Corpus], options: dict[str, An
             if not known:
                 raise ConfigError(f"corpus {name!r} has no options, so {option!r} means nothing there")
             raise ConfigError(f"corpus {name!r} has no option {option!r}{did_you_mean(option, known)}")
+    for option, parameter in inspect.signature(load).parameters.items():
+        if parameter.default is parameter.empty and option not in options:
+            raise ConfigError(f"corpus {name!r} needs the option {option!r} (`--set corpus_options.{option}=...`)")

@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
-from erc_lib.data.conversation import Corpus
-from erc_lib.errors import ConfigError
+from erc_lib.data.conversation import Corpus, Dialogue
+from erc_lib.errors import ConfigError, DataError
+
+
+def training_statistics(corpus: Corpus) -> dict[str, tuple[Tensor, Tensor]]:
+    """Modality -> mean (D,) and factor (D,) of the training split: 1 / standard deviation, 0 for a constant dimension."""
+    if not corpus.train:
+        raise DataError(f"corpus {corpus.name!r} has no training dialogues to standardise by; give it some, or leave standardise out")
+    found = {}
+    for modality in corpus.dims:
+        train = torch.cat([d.features[modality] for d in corpus.train])
+        mean, std = train.mean(dim=0), train.std(dim=0, correction=0)
+        # A constant dimension carries nothing; dividing by its rounding error would make it the largest of all.
+        found[modality] = mean, torch.where(std > 1e-6 * (1 + mean.abs()), 1 / std.clamp_min(1e-12), 0.0)
+    return found
+
+
+def apply_statistics(dialogue: Dialogue, statistics: Mapping[str, tuple[Tensor, Tensor]]) -> Dialogue:
+    """``dialogue`` with (x - mean) * factor in place of the features of each modality of ``statistics``."""
+    for modality, (mean, factor) in statistics.items():
+        dialogue = dialogue.with_features(modality, (dialogue.features[modality] - mean) * factor)
+    return dialogue
 
 
 def standardise(corpus: Corpus) -> Corpus:
@@ -15,14 +37,8 @@ def standardise(corpus: Corpus) -> Corpus:
 
     Nothing of the validation or test split enters the statistics.
     """
-    changed = corpus
-    for modality in corpus.dims:
-        train = torch.cat([d.features[modality] for d in corpus.train])
-        mean, std = train.mean(dim=0), train.std(dim=0, correction=0)
-        # A constant dimension carries nothing; dividing by its rounding error would make it the largest of all.
-        scale = torch.where(std > 1e-6 * (1 + mean.abs()), 1 / std.clamp_min(1e-12), 0.0)
-        changed = changed.map(lambda d, m=modality, a=mean, s=scale: d.with_features(m, (d.features[m] - a) * s))
-    return changed
+    statistics = training_statistics(corpus)
+    return corpus.map(lambda d: apply_statistics(d, statistics))
 
 
 def redraw_validation(corpus: Corpus, fraction: float, seed: int) -> Corpus:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import logging
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from erc_lib.data.conversation import SPLITS, Corpus
 from erc_lib.errors import ConfigError, DataError
-from erc_lib.features.encoders import TextEncoder, load_encoder, token_batches
+from erc_lib.features.encoders import ENCODERS, TextEncoder, load_encoder, token_batches
 from erc_lib.features.store import FeatureStore, StoredFeatures, text_fingerprints
 
 VERSION = "1"  # of the steps below; part of the card, raised when they change a number
@@ -103,6 +103,28 @@ def encode_corpus(
         "empty_texts": sum(not t for t in texts),
     }
     return store.save(corpus=corpus.name, modality="text", name=name, ids=ids, array=array, card=card, fingerprints=fingerprints)
+
+
+def encode_like(card: Mapping[str, Any], texts: Sequence[str]) -> np.ndarray:
+    """float32 (N, D): new ``texts`` as :func:`encode_corpus` made the features that ``card`` describes.
+
+    Raises:
+        DataError: they were made in another way (fine-tuned on their corpus, or published with it), so that new texts cannot
+            be encoded like them; or the encoder is not here, or has other weights.
+    """
+    name = f"text features {card.get('name', '')!r}"
+    if card.get("extractor") != "erc_lib.features.text" or card.get("version") != VERSION:
+        made = f"{card.get('extractor')}, version {card.get('version')}"
+        raise DataError(f"the {name} were made by {made}, which cannot encode new texts; take a run on the features of a frozen encoder (`erc features text`)")
+    repository = str(card["encoder"])
+    registered = next((n for n, spec in ENCODERS.items() if spec.repository == repository), repository.removeprefix("local/"))
+    encoder = load_encoder(registered)
+    if encoder.weights_sha256 != card["weights_sha256"]:
+        raise DataError(
+            f"the {name} were made with weights of {registered} whose sha256 is {card['weights_sha256']}; those in {encoder.folder} are others "
+            f"({encoder.weights_sha256}); put the right ones there"
+        )
+    return encode_texts(texts, encoder, max_tokens=card["max_tokens"])
 
 
 def corpus_texts(corpus: Corpus) -> tuple[list[str], list[str]]:

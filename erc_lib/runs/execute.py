@@ -18,9 +18,11 @@ from typing import IO, Any
 import torch
 from safetensors.torch import load_model as load_weights
 from safetensors.torch import save_model
+from torch import Tensor
 
 from erc_lib.data import SPLITS, Corpus, load_corpus
-from erc_lib.data.transform import redraw_validation, standardise
+from erc_lib.data.folder import folder_digest
+from erc_lib.data.transform import redraw_validation, standardise, training_statistics
 from erc_lib.errors import ConfigError, DataError
 from erc_lib.features.encoders import encoder_identity
 from erc_lib.features.store import FeatureStore, attach
@@ -50,20 +52,32 @@ def run_one(
     """
     store = store if isinstance(store, RunStore) else RunStore(store)
     if store.has(spec):
-        return store.load(spec)
+        return _of_this_folder(store.load(spec))
     check(spec)
     device = resolve_device(device)
     made = not store.root.exists()
     try:
         with _locked(store.partial / f"{spec.digest}.lock", spec, progress):
             if store.has(spec):  # whoever held the lock has finished it
-                return store.load(spec)
+                return _of_this_folder(store.load(spec))
             return _train(spec, store, device, progress, keep_weights)
     finally:
         with contextlib.suppress(OSError):
             store.partial.rmdir()  # only if no other run is in progress
             if made:
                 store.root.rmdir()  # only if the run came to nothing
+
+
+def _of_this_folder(run: Run) -> Run:
+    """``run``, unless it was trained on a folder of one's own that has changed since: the digest knows the folder by its path alone."""
+    if run.spec.corpus == "folder":
+        path, trained = Path(run.spec.corpus_options["path"]), run.environment["corpus"]["provenance"].get("sha256")
+        if path.is_dir() and folder_digest(path) != trained:
+            raise DataError(
+                f"{path} has changed since the run {run.spec.digest} was trained on it; "
+                f"delete {run.directory} or choose another store, and train again"
+            )
+    return run
 
 
 def resolve_device(device: str) -> str:
@@ -132,14 +146,38 @@ def _train(spec: RunSpec, store: RunStore, device: str, progress: bool, keep_wei
 
 def load_run_corpus(spec: RunSpec) -> Corpus:
     """The corpus a run sees: loaded, with its stored features attached, and with ``spec.modalities`` alone."""
-    options, features = json.dumps(spec.corpus_options), json.dumps(spec.features)
-    stored = tuple(m for m in spec.modalities if m != "text" or inner_encoder(spec) is None)
-    corpus = _load_corpus(spec.corpus, options, features, stored, spec.standardise)
+    corpus = _whole_corpus(spec, spec.standardise)
     return corpus if spec.validation_fraction is None else redraw_validation(corpus, spec.validation_fraction, spec.seed)
 
 
+def load_run_statistics(run: Run) -> dict[str, tuple[Tensor, Tensor]]:
+    """Modality -> mean (D,) and factor (D,) by which the features of ``run`` were standardised; empty if they were not.
+
+    Raises:
+        DataError: the corpus is not here, or is not the one the run was trained on.
+    """
+    if not run.spec.standardise:
+        return {}
+    corpus = _whole_corpus(run.spec, False)
+    now, then = plain(corpus.provenance), run.environment["corpus"]["provenance"]
+    if changed := sorted(k for k in now.keys() | then.keys() if now.get(k) != then.get(k)):
+        raise DataError(
+            f"run {run.spec.digest} standardised its features by a corpus {run.spec.corpus!r} that differs from the one here in its "
+            f"{', '.join(changed)}; bring that one back, or train the run again"
+        )
+    return training_statistics(corpus)
+
+
+def _whole_corpus(spec: RunSpec, z_scored: bool) -> Corpus:
+    options, features = json.dumps(spec.corpus_options), json.dumps(spec.features)
+    stored = tuple(m for m in spec.modalities if m != "text" or inner_encoder(spec) is None)
+    state = folder_digest(spec.corpus_options["path"]) if spec.corpus == "folder" and "path" in spec.corpus_options else ""
+    return _load_corpus(spec.corpus, options, features, stored, z_scored, state)
+
+
 @functools.lru_cache(maxsize=2)  # a worker does many runs on one corpus; its tensors are never written to
-def _load_corpus(name: str, options: str, features: str, modalities: tuple[str, ...], z_scored: bool) -> Corpus:
+def _load_corpus(name: str, options: str, features: str, modalities: tuple[str, ...], z_scored: bool, state: str) -> Corpus:
+    """``state``: of a folder of one's own, which may change while a process lives: another one is another entry of the cache."""
     corpus = load_corpus(name, **json.loads(options))
     cards = {}
     for modality, feature_set in json.loads(features).items():
@@ -232,10 +270,19 @@ def load_model(run: Run, *, device: str = "cpu") -> torch.nn.Module:
         )
     if sha256(path) != run.environment.get("weights"):
         raise DataError(f"{path} is damaged: its SHA-256 is not that in environment.json; delete {run.directory} and train again")
-    if (name := inner_encoder(run.spec)) is not None:
-        recorded, now = run.environment["text_encoder"], encoder_identity(name)
+    return restore_model(run.spec, run.settings, run.environment, path, where=str(run.directory)).to(device)
+
+
+def restore_model(spec: RunSpec, settings: dict[str, Any], environment: dict[str, Any], weights: Path, *, where: str) -> torch.nn.Module:
+    """The model of a run with its trained ``weights``, in evaluation mode on the CPU.
+
+    Raises:
+        DataError: the encoder inside it is not here, or is another one than it was trained with; ``where`` begins the message.
+    """
+    if (name := inner_encoder(spec)) is not None:
+        recorded, now = environment["text_encoder"], encoder_identity(name)
         if changed := [k for k in now if recorded[k] != now[k]]:
-            raise DataError(f"{run.directory} was trained with another {name} ({changed[0]} {recorded[changed[0]]}, here {now[changed[0]]}); put that one in its place")
-    model = build_model(run.spec, model_class(run.spec).Config(**run.settings["model"]))
-    load_weights(model, str(path))
-    return model.to(device).eval()
+            raise DataError(f"{where} was trained with another {name} ({changed[0]} {recorded[changed[0]]}, here {now[changed[0]]}); put that one in its place")
+    model = build_model(spec, model_class(spec).Config(**settings["model"]))
+    load_weights(model, str(weights))
+    return model.eval()

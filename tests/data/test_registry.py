@@ -12,7 +12,7 @@ from erc_lib.errors import ConfigError
     ("name", "message"),
     [
         ("mled", "no corpus is named 'mled'; did you mean 'meld'"),
-        ("zzz", "'zzz'. There are: meld, iemocap, mosi, avec, avec-dialogues, simulated-meld, simulated-iemocap, simulated-avec"),
+        ("zzz", "'zzz'. There are: meld, iemocap, mosi, avec, avec-dialogues, simulated-meld, simulated-iemocap, simulated-avec, folder"),
     ],
 )
 def test_an_unknown_name(name, message):

@@ -1,0 +1,152 @@
+"""From a trained run and a conversation to a table of emotions: the features are made as they were for the training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from erc_lib.data import Dialogue
+from erc_lib.data.transcripts import MEDIA, Turn, to_dialogue
+from erc_lib.data.transform import apply_statistics
+from erc_lib.errors import ConfigError, DataError
+from erc_lib.features.text import encode_like
+from erc_lib.runs.export import Exported, exported_of, find_run, load_export
+from erc_lib.runs.spec import inner_encoder
+from erc_lib.runs.store import RunStore
+from erc_lib.training import scoring
+
+
+def open_model(name: str | Path, store: RunStore | str | Path = "runs") -> Exported:
+    """A file that :func:`~erc_lib.runs.export.export_run` wrote, or else the run of ``store`` with that digest.
+
+    Raises:
+        DataError: it is neither, or cannot be used.
+    """
+    path = Path(name)
+    if path.is_file() or path.suffix or len(path.parts) > 1:  # a digest has no ending and no folder
+        return load_export(path)
+    return exported_of(find_run(str(name), store if isinstance(store, RunStore) else RunStore(store)))
+
+
+def predict_turns(exported: Exported, turns: Sequence[Turn], *, media: Path | None = None) -> pd.DataFrame:
+    """One row per turn: turn (from 1), speaker, start, end (seconds, NaN where not known), text, predicted, p_<label> of each class.
+
+    Args:
+        media: the sound or video the turns were spoken in; needed by a model that reads audio or visual.
+
+    Raises:
+        DataError: the model's features cannot be made of this input; the message names the modalities and what to do.
+    """
+    dialogue = _with_features(exported, to_dialogue(turns), turns, media)
+    table = predict_dialogues(exported, [dialogue])
+    spoken = {"speaker": [t.speaker for t in turns], "start": [t.start for t in turns], "end": [t.end for t in turns]}
+    frame = pd.DataFrame({"turn": np.arange(1, len(turns) + 1), **spoken, "text": [t.text for t in turns]})
+    frame[["start", "end"]] = frame[["start", "end"]].astype(float)
+    return pd.concat([frame, table.drop(columns=["dialogue", "position"])], axis=1)
+
+
+def predict_dialogues(exported: Exported, dialogues: Sequence[Dialogue]) -> pd.DataFrame:
+    """One row per utterance: dialogue, position (from 0), predicted, p_<label> of each class.
+
+    The dialogues bring the features of the model's modalities, as they are before any standardisation; their labels are not read.
+    Text features that a dialogue lacks are made here, where new texts can be encoded like those of the training.
+    """
+    ready = []
+    for dialogue in dialogues:
+        dialogue = _encoded(exported, dialogue)
+        for m in _feature_modalities(exported):
+            if m not in dialogue.features:
+                raise DataError(f"dialogue {dialogue.id!r} has no {m} features, which the run {exported.spec.digest} reads; add them, or take another run")
+            width, expected = dialogue.features[m].shape[1], exported.settings["model"]["dims"][m]
+            if width != expected:
+                raise DataError(
+                    f"dialogue {dialogue.id!r} has {m} features of width {width}, but the run {exported.spec.digest} reads {expected}; "
+                    "make them with the extractor it was trained on"
+                )
+        ready.append(apply_statistics(dialogue, exported.statistics))
+    rows = scoring.predict(exported.model, ready)
+    names = exported.label_names
+    predicted = [names[c] for c in rows["predicted"]]
+    chances = {f"p_{name}": rows[f"p_{c}"].to_numpy() for c, name in enumerate(names)}
+    return pd.DataFrame({"dialogue": rows["dialogue"], "position": rows["position"], "predicted": predicted, **chances})
+
+
+def modalities_used(exported: Exported) -> tuple[str, ...]:
+    """The modalities a model reads, all of which every prediction of it uses."""
+    return exported.spec.modalities
+
+
+def media_features(media: Path, turns: Sequence[Turn], modalities: Iterable[str], cards: dict[str, dict | None]) -> dict[str, np.ndarray]:
+    """Modality -> float32 (L, D) features of what is heard or seen in ``media`` between start and end of each of L turns.
+
+    ``cards``: of the feature sets the model was trained on, which say by what extractor. No extractor is plugged in here yet.
+
+    Raises:
+        DataError: always, until one is.
+    """
+    raise DataError(
+        f"this model reads {' and '.join(modalities)}, and these features cannot be taken out of {media} yet; "
+        "predict with a run on text alone, or bring the features in a folder of your own (features/<modality>.csv, see predict_dialogues)"
+    )
+
+
+def _with_features(exported: Exported, dialogue: Dialogue, turns: Sequence[Turn], media: Path | None) -> Dialogue:
+    dialogue = _encoded(exported, dialogue)
+    missing = [m for m in _feature_modalities(exported) if m not in dialogue.features]
+    if not missing:
+        return dialogue
+    names = " and ".join(missing)
+    if media is None or media.suffix.lower() not in (*MEDIA, ".wav", ".mp3", ".flac", ".m4a", ".ogg"):
+        raise DataError(
+            f"the run {exported.spec.digest} reads {' and '.join(exported.spec.modalities)}, but a transcript alone has no {names}; "
+            "give a video, or predict with a run on text alone"
+        )
+    if any(t.start is None or t.end is None for t in turns):
+        raise DataError(f"the run {exported.spec.digest} reads {names}, which are cut out of {media} by each turn's start and end; give turns that have both")
+    for modality, x in media_features(media, turns, missing, exported.features).items():
+        dialogue = dialogue.with_features(modality, torch.from_numpy(x))
+    return dialogue
+
+
+def _encoded(exported: Exported, dialogue: Dialogue) -> Dialogue:
+    """``dialogue`` with text features, if the model reads some and the dialogue has none."""
+    if "text" not in _feature_modalities(exported) or "text" in dialogue.features:
+        return dialogue
+    card = exported.features["text"]
+    if card is None:
+        raise DataError(
+            f"the run {exported.spec.digest} was trained on the text features that came with {exported.spec.corpus}, and new texts cannot be "
+            "encoded like them; train one with --features text=NAME, of `erc features text`"
+        )
+    return dialogue.with_features("text", torch.from_numpy(encode_like(card, dialogue.texts)))
+
+
+def _feature_modalities(exported: Exported) -> list[str]:
+    return [m for m in exported.spec.modalities if m != "text" or inner_encoder(exported.spec) is None]
+
+
+def what_it_is_worth(exported: Exported) -> list[str]:
+    """What to tell whoever reads a prediction: which run, which modalities, its test score, and of what that is the score."""
+    spec, corpus = exported.spec, exported.environment["corpus"]["name"]
+    score = 100 * exported.metrics["test"]["weighted_f1"]
+    lines = [
+        f"model: {spec}, run {spec.digest}",
+        f"modalities used: {', '.join(modalities_used(exported))}",
+        f"its test weighted F1 is {score:.2f} % on {corpus}: another corpus than this conversation, of which no score is known",
+    ]
+    if spec.corpus.startswith("simulated"):
+        lines.append(f"{corpus} is simulated: such a model shows how a prediction is made, and says nothing about real feelings")
+    return lines
+
+
+def check_output(folder: Path, names: Sequence[str], *, force: bool) -> None:
+    """Raises ConfigError where writing ``names`` into ``folder`` would overwrite something that was not to be."""
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder} is a file; name a folder for the results")
+    there = [n for n in names if (folder / n).exists()]
+    if there and not force:
+        raise ConfigError(f"{folder} holds {', '.join(there)} already; give --force to replace them, or another --output")
