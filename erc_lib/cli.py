@@ -110,7 +110,7 @@ def data_verify(options: argparse.Namespace) -> int:
 
 
 def _features_options(parser: Parser) -> None:
-    actions = parser.add_subparsers(dest="action", required=True, metavar="list|text")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="list|text|published")
     listing = actions.add_parser("list", help="the stored feature sets")
     listing.set_defaults(call=features_list)
     text = actions.add_parser("text", help="encode a corpus' transcripts")
@@ -128,7 +128,15 @@ def _features_options(parser: Parser) -> None:
         "--set", dest="settings", action="append", default=[], metavar="NAME=VALUE",
         help="a setting of the training, or corpus_options.NAME; may be given several times",
     )  # fmt: skip
-    for action in (listing, text):
+    published = actions.add_parser("published", help="join a fetched file of published features to a corpus")
+    published.add_argument("--source", required=True, help="mmgcn-features, multiemo-features or conv-emotion-features; `erc data fetch` it first")
+    published.add_argument("--corpus", required=True, help="meld or iemocap")
+    published.add_argument("--name", help="which of the source's features; default: the first")
+    published.add_argument("--utterances", default="exact", choices=("exact", "fill"), help="fill: drop what only the file has, give the mean to what it lacks")
+    published.add_argument("--numbering", default="ids", choices=("ids", "positions"), help="positions: the file counts a MELD dialogue's utterances anew")
+    published.add_argument("--ignore-speakers", action="store_true", help="join although the file names other speakers")
+    published.set_defaults(call=features_published)
+    for action in (listing, text, published):
         action.add_argument("--store", type=Path, default=None, help="feature store; default: below ERC_DATA")
     text.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     text.set_defaults(call=features_text)
@@ -175,6 +183,22 @@ def features_text(options: argparse.Namespace) -> int:
     return 0
 
 
+def features_published(options: argparse.Namespace) -> int:
+    from erc_lib.features.published import store_published
+    from erc_lib.features.store import FeatureStore
+
+    given = {"name": options.name, "utterances": options.utterances, "numbering": options.numbering}
+    written = store_published(
+        options.source, options.corpus, store=FeatureStore(options.store), check_speakers=not options.ignore_speakers, **given
+    )
+    for stored in written:
+        c = stored.card
+        print(f"{c['corpus']} {c['modality']} {c['name']}: {c['count']} x {c['dims']}, card {stored.card_hash}")
+    counted = ("filled_utterances", "dropped_utterances", "dropped_dialogues", "other_speakers")
+    print(", ".join(f"{key.replace('_', ' ')}: {written[0].card[key]}" for key in counted))
+    return 0
+
+
 def _train_options(parser: Parser) -> None:
     parser.add_argument("--paper", required=True, help="name of the model: multiemo, bc_lstm, dialogue_rnn, ...")
     parser.add_argument("--corpus", required=True, help="name of the corpus")
@@ -201,7 +225,7 @@ def _train_options(parser: Parser) -> None:
 
 
 def train(options: argparse.Namespace) -> int:
-    from erc_lib.runs import RunSpec, RunStore, run_one
+    from erc_lib.runs import RunSpec, RunStore, parse_features, run_one
     from erc_lib.runs.spec import did_you_mean
     from erc_lib.runs.study import parse_settings
 
@@ -210,9 +234,7 @@ def train(options: argparse.Namespace) -> int:
         if field not in ("model", "training", "corpus_options") or not isinstance(settings[field], dict):
             known = ("model.NAME", "training.NAME", "corpus_options.NAME")
             raise ConfigError(f"--set {field}: say which settings it belongs to{did_you_mean(f'{field}.NAME', known)}")
-    features = dict(p.partition("=")[::2] for p in options.features.split(",") if p)
-    if not all(features.values()):
-        raise ConfigError(f"--features takes MODALITY=NAME, such as text=all-MiniLM-L6-v2, not {options.features!r}")
+    features = parse_features(options.features)
     fields = ("paper", "variant", "corpus", "standardise", "validation_fraction", "preset", "seed", "selection", "name")
     modalities = [m for m in options.modalities.split(",") if m]
     spec = RunSpec(**{f: getattr(options, f) for f in fields}, modalities=modalities, features=features, **settings)

@@ -2,11 +2,11 @@
 
 from erc_lib.runs.execute import load_model, load_run_corpus, run_one
 from erc_lib.runs.many import Failure, RunsFailed, run_many
-from erc_lib.runs.spec import RunSpec, build_config, build_training
+from erc_lib.runs.spec import RunSpec, build_config, build_training, parse_features
 from erc_lib.runs.store import Run, RunStore
 from erc_lib.runs.study import Study, load_study
 
 __all__ = [
     "Failure", "Run", "RunSpec", "RunStore", "RunsFailed", "Study", "build_config", "build_training", "load_model",
-    "load_run_corpus", "load_study", "run_many", "run_one",
+    "load_run_corpus", "load_study", "parse_features", "run_many", "run_one",
 ]  # fmt: skip
