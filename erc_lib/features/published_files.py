@@ -72,8 +72,10 @@ CONV_TEXT = f"{UNSAID}; a convolutional network over words by the papers that ci
 OPENSMILE = "openSMILE, as DF-ERC (3.1) says of the audio features of the work it follows; the program is not published"
 DENSENET = "DenseNet pre-trained on FER+, as DF-ERC (3.1) says of the visual features of the work it follows; the program is not published"
 EMOBERTA = (
-    'MultiEMO\'s program says "pre-trained EmoBERTa". Its project trained the released checkpoints on a list that holds 2,323 of MELD\'s 2,610 '
-    "test utterances and 1,601 utterances of IEMOCAP's session 5. Whether these features were made with such a checkpoint cannot be seen from here"
+    'MultiEMO\'s program says that they come from "pre-trained EmoBERTa". That project\'s README says that its released checkpoints were trained on '
+    "utterance-ordered-MELD_IEMOCAP.json, whose shuffled training list holds 2,323 of MELD's 2,610 test utterances and 1,601 utterances of IEMOCAP's session 5 "
+    '(its test list is empty); asked whether they saw the test sets, its author answers "I think so". '
+    "Whether these features were made with such a checkpoint cannot be seen from here"
 )
 MULTIEMO = {
     "text": EMOBERTA,
