@@ -56,7 +56,9 @@ def costs_table(store: Path) -> str:
     """Seconds of the published runs of three models, by corpus and modalities: median, longest, how many, and on what."""
     found = defaultdict(list)
     for path in sorted(store.glob("*/environment.json")):
-        environment, spec = (json.loads((path.parent / name).read_text(encoding="utf8")) for name in ("environment.json", "spec.json"))
+        environment, spec = (
+            json.loads((path.parent / name).read_text(encoding="utf8")) for name in ("environment.json", "spec.json")
+        )
         if spec["paper"] not in PAPERS or spec["corpus"] not in CORPORA or (len(spec["modalities"]) < 3 and spec["corpus"] == "mosi"):
             continue
         if spec["paper"] == "df_erc" and not spec["features"] and spec["corpus"] != "mosi":
@@ -64,7 +66,8 @@ def costs_table(store: Path) -> str:
         key = spec["paper"], spec["corpus"], tuple(spec["modalities"]), environment["device"], environment["threads"]
         found[key].append((environment["seconds"], environment["peak_memory"] / 2**30, path.parent.name))
     lines = ["| Model | Corpus | Modalities | Runs | Median (s) | Longest (s) | Memory (GiB) | On | The longest run |", "|---|---|---|---|---|---|---|---|---|"]
-    for (paper, corpus, modalities, device, threads), runs in sorted(found.items(), key=lambda x: (list(PAPERS).index(x[0][0]), list(CORPORA).index(x[0][1]))):
+    in_order = sorted(found.items(), key=lambda x: (list(PAPERS).index(x[0][0]), list(CORPORA).index(x[0][1])))
+    for (paper, corpus, modalities, device, threads), runs in in_order:
         longest = max(runs)
         lines.append(
             f"| {PAPERS[paper]} | {CORPORA[corpus]} | {modality_name(modalities)} | {len(runs)} | {statistics.median(r[0] for r in runs):.0f} | {longest[0]:.0f} | "

@@ -244,6 +244,9 @@ def _dialogue(
     ids = tuple(x.item() if isinstance(x, np.generic) else x for x in ids)
     if not all(isinstance(x, int | str) for x in ids) or len(set(ids)) != len(ids):
         raise DataError(f"{path}, dialogue {key!r}: its utterance ids are no numbers or names, each once; {remedy}")
+    stray = [x for x in ids if layout.corpus == "iemocap" and str(x).startswith("Ses") and not str(x).startswith(str(key))]
+    if stray:
+        raise DataError(f"{path}, dialogue {key!r} holds utterance {stray[0]!r}, which by its name is another dialogue's; {remedy}")
     spoken = tuple(_speaker(path, key, i, s, layout, remedy) for i, s in enumerate(speakers))
     found = {}
     for m, part in features.items():

@@ -273,9 +273,10 @@ BAD_IEMOCAP = {
     "other speakers": (change("speakers", A, ["M", "F", "M"]), f"disagree about who speaks in dialogue {A}"),
     "one-hot": (change("speakers", A, hot(0, 1, 0)), f"dialogue '{A}', utterance 0: the speaker is not one of M, F"),
     "missing dialogue": (lambda p: p[SPLITS[0]].remove(A) or [v.pop(A) for v in p.values() if isinstance(v, dict) and A in v], f"only ours has utterance {A}/0, {A}/1, {A}/2 \\(3 in all\\)"),
-    "unknown dialogue": (renamed(A, "Ses09F_impro01"), "only the file has dialogue Ses09F_impro01"),
-    "a number for a name": (renamed(A, 3), "dialogue 3 has no name of IEMOCAP's"),
+    "unknown dialogue": (lambda p: [p["ids"].update({A: ["x", "y", "z"]}), renamed(A, "Ses09F_impro01")(p)], "only the file has dialogue Ses09F_impro01"),
+    "a number for a name": (lambda p: [p["ids"].update({A: ["x", "y", "z"]}), renamed(A, 3)(p)], "dialogue 3 has no name of IEMOCAP's"),
     "another split": (moved(A), f"split of dialogue {A}"),
+    "another dialogue's utterance": (change("ids", A, [f"{A}_F000", f"{B}_M000", f"{A}_F001"]), f"dialogue '{A}' holds utterance '{B}_M000'"),
     "width": (change("audio", A, [np.ones(100)] * 3), "audio features are 100 wide, not 1582"),
 }
 
