@@ -29,6 +29,7 @@ FIRST = {"train": 0, "dev": 1039, "test": 1153}  # MELD: merged number of each s
 LAST = 1432
 UTTERANCES, NUMBERING = ("exact", "fill"), ("ids", "positions")
 SHOWN = 3  # utterances that a message lists
+MOST_FILLED = 0.1  # a file that lacks more of our utterances is another one, whatever else agrees
 
 
 @dataclass
@@ -64,7 +65,7 @@ def store_published(
         corpus: ``"meld"`` or ``"iemocap"``, or such a corpus already loaded.
         name: in the store, ``multiemo``, ``mmgcn``, ``conv-emotion`` or ``conv-emotion-gcn``; None: the source's first.
         utterances: ``"exact"``: an utterance that only one side has is an error. ``"fill"``: one that only the file has is dropped, one that only
-            our corpus has gets the mean of the training utterances (0 once standardised). The card counts both.
+            our corpus has gets the mean of the training utterances (0 once standardised), up to a tenth of them. The card counts both.
         numbering: of MELD's utterances. ``"ids"``: the file has MELD's own numbers, gaps included. ``"positions"``: the file numbers
             the utterances of a dialogue 0, 1, ... anew; then it must have them all.
         check_speakers: False passes over other speakers (the features do not depend on them); the card counts the dialogues.
@@ -79,11 +80,11 @@ def store_published(
     published = read_published(layout)
     corpus = load_corpus(corpus) if isinstance(corpus, str) else corpus
     rows, found = match(published, corpus, numbering=numbering)
-    _refuse(published, found, fill=utterances == "fill", check_speakers=check_speakers)
+    _refuse(published, found, fill=utterances == "fill", numbering=numbering, check_speakers=check_speakers)
     ids = [u for s in SPLITS for d in corpus.split(s) for u in d.ids]
+    if len(found.missing) > MOST_FILLED * len(ids):
+        raise DataError(f"{published.path} lacks {len(found.missing)} of our {len(ids)} utterances of {corpus.name}, too many to fill; it is another file or version")
     training = [u for d in corpus.train for u in d.ids if u in rows]
-    if not training:
-        raise DataError(f"{published.path} has no utterance of the training split of {corpus.name}")
     arrays, store = {}, store or FeatureStore()
     for m in layout.widths:
         mean = np.mean([rows[u][m] for u in training], axis=0, dtype=np.float64).astype(np.float32)
@@ -198,7 +199,7 @@ def _compare(layout: Layout, ours: Dialogue, theirs: PublishedDialogue, pairs: S
         found.speakers.append(ours.id)
 
 
-def _refuse(published: PublishedFile, found: Differences, *, fill: bool, check_speakers: bool) -> None:
+def _refuse(published: PublishedFile, found: Differences, *, fill: bool, numbering: str, check_speakers: bool) -> None:
     """Raises for the first kind of difference that may not be passed over."""
     layout, where = published.layout, f"{published.path} and our {published.layout.corpus}"
     other = "the file is of another corpus or version, or ours is; nothing was written"
@@ -207,7 +208,8 @@ def _refuse(published: PublishedFile, found: Differences, *, fill: bool, check_s
         (found.splits, "disagree about the split of dialogue", other),
         (
             found.renumbered, "number the utterances differently in dialogue",
-            "if the file counts them 0, 1, ... in each dialogue, numbering='positions' (`--numbering positions`) joins them so; nothing was written",
+            "if the file counts them 0, 1, ... in each dialogue, numbering='positions' (`--numbering positions`) joins them so; nothing was written"
+            if numbering == "ids" else "the file does not count them 0, 1, ..., so its numbers are no positions; nothing was written",
         ),
     ]  # fmt: skip
     if not fill:

@@ -364,6 +364,16 @@ def test_what_only_one_side_has_can_be_dropped_and_filled(data_folder):
     assert "1 that the file lacks" in text.card["empty"]
 
 
+def test_a_file_that_lacks_too_much_is_not_filled(data_folder):
+    layout = find_layout("mmgcn-features", "meld")
+    parts = content(layout)
+    parts[SPLITS[0]].remove(61)
+    write(layout, data_folder, parts)
+    with pytest.raises(DataError, match="lacks 2 of our 10 utterances of meld, too many to fill"):
+        join(layout, utterances="fill")
+    assert FeatureStore().list() == []
+
+
 def test_filling_never_joins_what_is_numbered_anew(data_folder):
     layout = find_layout("mmgcn-features", "meld")
     parts = content(layout)
@@ -375,7 +385,7 @@ def test_filling_never_joins_what_is_numbered_anew(data_folder):
     assert text.card["numbering"] == "positions" and text.array[:3, 0].tolist() == [0, 10, 20]
     parts["ids"][0] = [0, 1, 3]  # MELD's own numbers are no positions
     write(layout, data_folder, parts)
-    with pytest.raises(DataError, match="number the utterances differently in dialogue train/dia0"):
+    with pytest.raises(DataError, match="number the utterances differently in dialogue train/dia0 .*its numbers are no positions"):
         join(layout, numbering="positions")
     for name in ("ids", "speakers", "labels", "text", "audio", "visual"):
         parts[name][0] = parts[name][0][:2]
