@@ -187,7 +187,10 @@ def read_published(layout: Layout, folder: Path | None = None) -> PublishedFile:
             raise DataError(f"{path} is not there; fetch it first: `erc data fetch {layout.source}`")
         with path.open("rb") as file:
             if file.read(len(LFS)) == LFS:
-                raise DataError(f"{path} is a pointer of git-lfs and not the file itself; clone {pin.url} with git-lfs and put the file there")
+                raise DataError(
+                    f"{path} is a pointer of git-lfs and not the file itself: put the file into a mirror (ERC_MIRROR) and pin its sha256, the oid that "
+                    "the pointer names, in erc_lib/data/sources.yaml"
+                )
         pin.check(path, remedy=remedy)
     path = folder / layout.file
     parts = _parts(path, layout, remedy)
