@@ -24,6 +24,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
+from erc_lib import book_published
 from erc_lib.errors import DataError
 from erc_lib.papers.df_erc import DFERCConfig
 from erc_lib.papers.dialogue_trm import DialogueTRMConfig
@@ -117,6 +118,10 @@ def stage(folder: Path, *, book: Path, chapters: Path, announcement: str = "") -
     for name, config in PAPERS.items():
         (folder / "_generated" / f"{name}_differences.md").write_text(differences_table(DIFFERENCES[name]), encoding="utf8")
         (folder / "_generated" / f"{name}_config.md").write_text(fields_table(config), encoding="utf8")
+    published = {"files": book_published.files_table(), "fields": book_published.fields_table(), "origins": book_published.origins_table()}
+    published |= {"sources": book_published.licence_lines(), "costs": book_published.costs_table(book / "results")}
+    for name, text in published.items():
+        (folder / "_generated" / f"published_{name}.md").write_text(text, encoding="utf8")
     config = yaml.safe_load((book.parent / "_config.yml").read_text(encoding="utf8"))
     if announcement:
         config["sphinx"]["config"]["html_theme_options"]["announcement"] = announcement

@@ -140,7 +140,7 @@ def data_check(options: argparse.Namespace) -> int:
 
 
 def _features_options(parser: Parser) -> None:
-    actions = parser.add_subparsers(dest="action", required=True, metavar="list|text|extract|reduce")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="list|text|published|extract|reduce")
     listing = actions.add_parser("list", help="the stored feature sets")
     listing.set_defaults(call=features_list)
     text = actions.add_parser("text", help="encode a corpus' transcripts")
@@ -234,7 +234,7 @@ def _train_options(parser: Parser) -> None:
 
 
 def train(options: argparse.Namespace) -> int:
-    from erc_lib.runs import RunSpec, RunStore, run_one
+    from erc_lib.runs import RunSpec, RunStore, parse_features, run_one
     from erc_lib.runs.spec import did_you_mean
     from erc_lib.runs.study import parse_settings
 
@@ -243,9 +243,7 @@ def train(options: argparse.Namespace) -> int:
         if field not in ("model", "training", "corpus_options") or not isinstance(settings[field], dict):
             known = ("model.NAME", "training.NAME", "corpus_options.NAME")
             raise ConfigError(f"--set {field}: say which settings it belongs to{did_you_mean(f'{field}.NAME', known)}")
-    features = dict(p.partition("=")[::2] for p in options.features.split(",") if p)
-    if not all(features.values()):
-        raise ConfigError(f"--features takes MODALITY=NAME, such as text=all-MiniLM-L6-v2, not {options.features!r}")
+    features = parse_features(options.features)
     fields = ("paper", "variant", "corpus", "standardise", "measure", "validation_fraction", "preset", "seed", "selection", "name")
     modalities = [m for m in options.modalities.split(",") if m]
     spec = RunSpec(**{f: getattr(options, f) for f in fields}, modalities=modalities, features=features, **settings)

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from erc_lib import book
+from erc_lib import book, book_published
 from erc_lib.errors import DataError
+from erc_lib.features.published_files import LAYOUTS
 from erc_lib.papers.multiemo import MultiEMOConfig
 from erc_lib.runs import RunSpec
 
@@ -270,3 +271,24 @@ def test_the_commands_shown_are_commands_that_exist(page):
 
 def test_bars_outside_literals_are_escaped():
     assert book.plain_bars("the norm |x| of ``a | b`` and |y|") == r"the norm \|x\| of ``a | b`` and \|y\|"
+
+
+# The tables of the published feature files
+
+
+def test_the_table_of_published_files_names_each_with_its_blob():
+    text = book_published.files_table()
+    for layout in LAYOUTS:
+        assert text.count(f"* - `{layout.name}`, {book_published.CORPORA[layout.corpus]}") == 1
+        assert all(f"`{name}` {pin.git_blob}" in text for name, pin in layout.pinned().items())
+    assert "(its test list is empty)" in book_published.origins_table() and "| 10 | one more |  |  |" in book_published.fields_table()
+
+
+def test_the_table_of_costs_reads_the_store(tmp_path):
+    for name, seconds, paper, modalities in (("a", 10.0, "multiemo", ["text"]), ("b", 30.0, "multiemo", ["text"]), ("c", 5.0, "dimmn", ["text"])):
+        (tmp_path / name).mkdir()
+        environment = {"seconds": seconds, "peak_memory": 2**31, "device": "cpu", "threads": 1}
+        (tmp_path / name / "environment.json").write_text(json.dumps(environment), encoding="utf8")
+        (tmp_path / name / "spec.json").write_text(json.dumps({"paper": paper, "corpus": "meld", "modalities": modalities, "features": {}}), encoding="utf8")
+    rows = book_published.costs_table(tmp_path).splitlines()
+    assert rows[2:] == ["| MultiEMO | MELD | Text | 2 | 20 | 30 | 2.0 | cpu, 1 thread | `b` |"]

@@ -1,4 +1,4 @@
-"""`erc features extract` and `erc features reduce`: options and what they call."""
+"""`erc features published`, `extract` and `reduce`: options and what they call."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ VISUAL = {  # --visual -> backbone of the faces; None: whole clips
 
 
 def add_options(actions: argparse._SubParsersAction) -> tuple[argparse.ArgumentParser, ...]:
-    """Adds the two commands to `erc features`."""
+    """Adds the commands to `erc features`."""
+    published = actions.add_parser("published", help="join a fetched file of published features to a corpus")
+    published.add_argument("--source", required=True, help="mmgcn-features, multiemo-features or conv-emotion-features; `erc data fetch` it first")
+    published.add_argument("--corpus", required=True, help="meld or iemocap")
+    published.add_argument("--name", help="which of the source's features; default: the first")
+    published.add_argument("--utterances", default="exact", choices=("exact", "fill"), help="fill: drop what only the file has, give the mean to what it lacks")
+    published.add_argument("--numbering", default="ids", choices=("ids", "positions"), help="positions: the file counts a MELD dialogue's utterances anew")
+    published.add_argument("--ignore-speakers", action="store_true", help="join although the file names other speakers")
+    published.set_defaults(call=published_command)
     extract = actions.add_parser("extract", help="features of sound and pictures from clips")
     extract.add_argument("--corpus", required=True, help="name of the corpus")
     extract.add_argument("--media", type=Path, required=True, help="folder of the clips, or a table (.csv: utterance, file, start, end)")
@@ -29,7 +37,7 @@ def add_options(actions: argparse._SubParsersAction) -> tuple[argparse.ArgumentP
     reduce.add_argument("--name", required=True, help="of the stored features")
     reduce.add_argument("--dims", type=int, required=True, help="how many numbers are left")
     reduce.set_defaults(call=reduce_command)
-    return extract, reduce
+    return published, extract, reduce
 
 
 def extract_command(options: argparse.Namespace) -> int:
@@ -59,4 +67,20 @@ def reduce_command(options: argparse.Namespace) -> int:
 
     stored = reduce_features(load_corpus(options.corpus), options.modality, options.name, options.dims, store=FeatureStore(options.store))
     print(f"{stored.card['name']}: {stored.array.shape[0]} x {stored.array.shape[1]}, {100 * stored.card['explained_variance']:.1f} % of the variance, card {stored.card_hash}")
+    return 0
+
+
+def published_command(options: argparse.Namespace) -> int:
+    from erc_lib.features.published import store_published
+    from erc_lib.features.store import FeatureStore
+
+    given = {"name": options.name, "utterances": options.utterances, "numbering": options.numbering}
+    written = store_published(
+        options.source, options.corpus, store=FeatureStore(options.store), check_speakers=not options.ignore_speakers, **given
+    )
+    for stored in written:
+        c = stored.card
+        print(f"{c['corpus']} {c['modality']} {c['name']}: {c['count']} x {c['dims']}, card {stored.card_hash}")
+    counted = ("filled_utterances", "dropped_utterances", "dropped_dialogues", "other_speakers")
+    print(", ".join(f"{key.replace('_', ' ')}: {written[0].card[key]}" for key in counted))
     return 0

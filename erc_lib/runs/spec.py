@@ -121,6 +121,21 @@ class RunSpec(BaseModel):
         return f"{label}{self.paper}{variant} on {self.corpus} [{'+'.join(self.modalities)}] seed {self.seed}"
 
 
+def parse_features(text: str) -> dict[str, str]:
+    """``"text=mmgcn audio=mmgcn"`` as ``{"text": "mmgcn", "audio": "mmgcn"}``; blanks or commas between them. ConfigError for anything else."""
+    features: dict[str, str] = {}
+    for pair in text.replace(",", " ").split():
+        modality, _, name = pair.partition("=")
+        if not modality or not name:
+            raise ConfigError(f"features are given as MODALITY=NAME, such as text=all-MiniLM-L6-v2, not {pair!r}")
+        if modality not in MODALITIES:
+            raise ConfigError(f"features {pair!r}: no modality {modality!r}{did_you_mean(modality, MODALITIES)}")
+        if modality in features:
+            raise ConfigError(f"features name {modality} twice: {text!r}")
+        features[modality] = name
+    return {m: features[m] for m in MODALITIES if m in features}
+
+
 def _canonical(value: Any) -> Any:
     """``1`` and ``1.0`` mean the same setting, so they must give the same digest."""
     if isinstance(value, dict):

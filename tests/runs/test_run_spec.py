@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from erc_lib.data import load_corpus
 from erc_lib.errors import ConfigError
-from erc_lib.runs import RunSpec, build_config, build_training
+from erc_lib.runs import RunSpec, build_config, build_training, parse_features
 from erc_lib.runs.spec import check, did_you_mean
 
 
@@ -126,3 +126,18 @@ def test_did_you_mean():
     assert did_you_mean("sedd", ["seed", "paper"]) == "; did you mean 'seed'?"
     assert did_you_mean("zzz", ["seed", "paper"]) == "; known are paper, seed"
     assert did_you_mean("zzz", []) == ""
+
+
+def test_features_in_words():
+    assert parse_features("") == parse_features(" , ") == {}
+    named = parse_features("visual=mmgcn, text=one-stage/roberta-base/seed0 audio=mmgcn")
+    assert list(named.items()) == [("text", "one-stage/roberta-base/seed0"), ("audio", "mmgcn"), ("visual", "mmgcn")]
+    for text, message in (("text", "MODALITY=NAME"), ("text=", "MODALITY=NAME"), ("video=a", "no modality 'video'"), ("text=a text=b", "text twice")):
+        with pytest.raises(ConfigError, match=message):
+            parse_features(text)
+
+
+def test_features_not_named_leave_a_digest_as_it_was():
+    """The notebooks hand `features` and `standardise` on whether or not any were named."""
+    plain = RunSpec(paper="bc_lstm", corpus="mosi")
+    assert RunSpec(paper="bc_lstm", corpus="mosi", features=parse_features(""), standardise=bool(parse_features(""))).digest == plain.digest
