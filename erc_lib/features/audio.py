@@ -67,5 +67,5 @@ class AudioExtractor:
         """For :meth:`erc_lib.features.store.FeatureStore.save`."""
         return {
             "extractor": f"openSMILE {self.feature_set}, functionals", "version": f"opensmile {opensmile.__version__}", "units": "openSMILE's own, not scaled", "empty": EMPTY,
-            "sampling": f"{SOUND_RATE} Hz, mono, the whole utterance; at least {SHORTEST} s", "used_by": self.used_by,
+            "sampling": f"{SOUND_RATE} Hz, mono, the whole utterance; at least {SHORTEST} s", "used_by": self.used_by, "recipe": {"audio": self.name},
         }  # fmt: skip

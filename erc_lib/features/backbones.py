@@ -128,6 +128,11 @@ def weights_hash(network: nn.Module) -> str:
     return digest.hexdigest()
 
 
+def recorded(weights: str | Path) -> str:
+    """Where weights came from, for a card: "download", "none", or a file's name without its folder, which is of this machine alone."""
+    return str(weights) if str(weights) in ("download", "none") else Path(weights).name
+
+
 def prepared(pictures: Tensor, kind: Backbone) -> Tensor:
     """uint8 (N, 3, H, W) -> float (N, 3, side, side), scaled as the network was trained."""
     mean, std = (torch.tensor(v)[:, None, None] for v in kind.scale)

@@ -23,10 +23,11 @@ from tqdm import tqdm
 
 from erc_lib.data import Corpus
 from erc_lib.errors import ConfigError, DataError
+from erc_lib.features.audio import AudioExtractor
 from erc_lib.features.clips import FAIR_RATE, Clip
 from erc_lib.features.media import Piece, length
 from erc_lib.features.store import FeatureStore, StoredFeatures, card_hash
-from erc_lib.features.visual import FaceExtractor
+from erc_lib.features.visual import ClipExtractor, FaceExtractor
 
 LONG = 30.0  # s: an utterance that lasts longer is mentioned in the summary; two of MELD's test clips do, one for 305 s
 AHEAD = 4  # utterances handed to each worker before the first is back
@@ -115,6 +116,31 @@ def extract_features(
         first = next(iter(journal.faults.values()))
         raise DataError(f"{corpus.name}: not one of {len(clips)} utterances could be read; first: {next(iter(first.values()))}")
     return _finish(corpus, clips, extractors, names, cards, journal, store, taken)
+
+
+def extractor_of(card: Mapping[str, Any], *, weights: Path | str | None = None) -> Extractor:
+    """The extractor that made stored features, for those of other utterances: told from their card.
+
+    Args:
+        weights: the file of its weights, where the card names one.
+
+    Raises:
+        DataError: features made elsewhere, weights that must be named, or other weights than the card's.
+    """
+    name, recipe = f"{card.get('modality')} features {card.get('name')!r}", card.get("recipe")
+    if not recipe:
+        raise DataError(f"the {name} were not extracted here ({card.get('extractor')}), so those of another recording cannot be made alike")
+    ((kind, settings),) = recipe.items()
+    if kind == "audio":
+        return AudioExtractor(settings)
+    needs_file = settings["weights"] not in ("download", "none")
+    if needs_file and weights is None:
+        raise DataError(f"the {name} were made with the weights {settings['weights']}; name that file")
+    given = weights if needs_file else settings["weights"]
+    extractor = ClipExtractor(given) if kind == "clip" else FaceExtractor(**{**settings, "weights": given})
+    if extractor.card()["weights_sha256"] != card["weights_sha256"]:
+        raise DataError(f"the {name} were made with weights whose sha256 is {card['weights_sha256'][:12]}...; those in {given} are others")
+    return extractor
 
 
 def _finish(corpus: Corpus, clips: Mapping[str, Clip], extractors, names, cards, journal: _Journal, store: FeatureStore, taken: int) -> Summary:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torchvision.transforms.functional import resize
 
 from erc_lib.errors import ConfigError
-from erc_lib.features.backbones import BACKBONES, load_backbone, prepared, weights_hash
+from erc_lib.features.backbones import BACKBONES, load_backbone, prepared, recorded, weights_hash
 from erc_lib.features.media import Piece, pictures
 
 FRAMES = 20  # MultiEMO 3.3.3
@@ -135,6 +135,7 @@ class FaceExtractor:
             **known, "extractor": f"faces by MTCNN, {self.backbone}", "version": f"facenet-pytorch {installed('facenet-pytorch')}, {version}", "units": "the network's last vector before its classifier",
             "empty": "zeros, for an utterance without a face; frames without a face are left out of the mean", "sampling": f"{self.frames} frames at equal steps", "faces": self.faces,
             "most_faces": self.most_faces if self.faces == "concatenate" else None, "longest_side": self.longest_side, "margin": MARGIN, "detector_sha256": detector,
+            "recipe": {"faces": {"backbone": self.backbone, "weights": recorded(self.weights), "frames": self.frames, "faces": self.faces, "most_faces": self.most_faces, "longest_side": self.longest_side}},
         }  # fmt: skip
 
 
@@ -167,6 +168,6 @@ class ClipExtractor:
         """For :meth:`erc_lib.features.store.FeatureStore.save`."""
         return {
             **self._loaded[1], "extractor": "r3d_18 on whole frames", "units": "the network's last vector before its classifier", "empty": "never empty: a clip has pictures, or it fails",
-            "sampling": f"{CLIP_FRAMES} frames at equal steps",
+            "sampling": f"{CLIP_FRAMES} frames at equal steps", "recipe": {"clip": {"weights": recorded(self.weights)}},
         }  # fmt: skip
 

@@ -83,15 +83,29 @@ def modalities_used(exported: Exported) -> tuple[str, ...]:
 def media_features(media: Path, turns: Sequence[Turn], modalities: Iterable[str], cards: dict[str, dict | None]) -> dict[str, np.ndarray]:
     """Modality -> float32 (L, D) features of what is heard or seen in ``media`` between start and end of each of L turns.
 
-    ``cards``: of the feature sets the model was trained on, which say by what extractor. No extractor is plugged in here yet.
+    ``cards``: of the feature sets the model was trained on, which say by what extractor, and whether a fitted reduction follows.
 
     Raises:
-        DataError: always, until one is.
+        DataError: features that did not come from clips here, a turn without times or one that cannot be decoded.
     """
-    raise DataError(
-        f"this model reads {' and '.join(modalities)}, and these features cannot be taken out of {media} yet; "
-        "predict with a run on text alone, or bring the features in a folder of your own (features/<modality>.csv, see predict_dialogues)"
-    )
+    from erc_lib.features.extract import extractor_of  # its libraries take seconds to import, and most predictions need none of them
+    from erc_lib.features.media import Piece
+    from erc_lib.features.reduce import load_reduction
+
+    found = {}
+    for modality in modalities:
+        card = cards[modality]
+        if card is None:
+            raise DataError(
+                f"the {modality} features this model was trained on came with its corpus, and nothing says how to make them of {media}; "
+                "predict with a run on text alone, or one trained on features of `erc features extract`"
+            )
+        extractor = extractor_of(card)
+        rows = np.stack([extractor([Piece(media, t.start, t.end)])[0] for t in turns])
+        if "reduction_sha256" in card:
+            rows = load_reduction(card["corpus"], modality, card["name"])(rows)
+        found[modality] = rows
+    return found
 
 
 def _with_features(exported: Exported, dialogue: Dialogue, turns: Sequence[Turn], media: Path | None) -> Dialogue:

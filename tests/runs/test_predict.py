@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from erc_lib.data import load_corpus
 from erc_lib.data.transcripts import Turn
 from erc_lib.errors import ConfigError, DataError
+from erc_lib.features.audio import AudioExtractor
+from erc_lib.features.backbones import load_backbone
+from erc_lib.features.clips import clips_of
+from erc_lib.features.extract import extract_features, extractor_of
+from erc_lib.features.reduce import reduce_features
 from erc_lib.features.text import encode_corpus, encode_like
+from erc_lib.features.visual import ClipExtractor, FaceExtractor
 from erc_lib.runs import RunSpec, export_run, load_export, open_model, predict_dialogues, predict_turns, run_one
-from erc_lib.runs.predict import check_output, media_features, what_it_is_worth
+from erc_lib.runs.predict import check_output, what_it_is_worth
+from tests.features.film import film
 
 TURNS = [Turn("Ben", "happy yes", 0.0, 1.5), Turn("Anna", "sad no", 2.0, 3.0), Turn("Ben", "oh", None, None)]
 
@@ -66,10 +75,8 @@ def test_a_run_that_reads_more_than_words(store, make, corpus, tmp_path):
             predict_turns(exported, TURNS, media=media)
     with pytest.raises(DataError, match="cut out of film.mp4 by each turn's start and end"):
         predict_turns(exported, TURNS, media=Path("film.mp4"))
-    with pytest.raises(DataError, match="reads audio and visual, and these features cannot be taken out of film.mp4 yet"):
+    with pytest.raises(DataError, match="the audio features this model was trained on came with its corpus, and nothing says how to make them of film.mp4"):
         predict_turns(exported, TURNS[:2], media=Path("film.mp4"))
-    with pytest.raises(DataError, match="this model reads audio,"):
-        media_features(Path("film.mp4"), TURNS, ["audio"], {})
     with pytest.raises(DataError, match="has no audio features, which the run"):
         predict_dialogues(exported, [corpus.test[0].only(["visual"])])
     with pytest.raises(DataError, match="has text features of width 64, but the run .* reads 16; make them with the extractor"):
@@ -77,15 +84,46 @@ def test_a_run_that_reads_more_than_words(store, make, corpus, tmp_path):
     assert len(predict_dialogues(exported, [corpus.test[0].only(["audio", "visual"])])) == len(corpus.test[0])
 
 
-def test_the_place_where_extraction_is_plugged_in(store, make, corpus, monkeypatch):
-    run = run_one(make(modalities=["text", "audio"], features={"text": "mine"}, standardise=True), store, keep_weights=True)
+def test_a_video_is_heard_as_the_training_clips_were(store, make, corpus, tmp_path):
+    """Every utterance of the corpus is a third of a second of one recording; a test dialogue told as turns of it is predicted as the run did."""
+    t = np.arange(40 * 44100) / 44100
+    recording = film(tmp_path / "talk.m4a", sound=(0.3 * np.sin(2 * np.pi * (150 + 20 * t) * t)).astype(np.float32))
+    dialogues = [d for split in ("train", "validation", "test") for d in corpus.split(split)]
+    ids = [u for d in dialogues for u in d.ids]
+    assert len(ids) < 119
+    table = tmp_path / "clips.csv"
+    table.write_text("utterance,file,start,end\n" + "".join(f"{u},{recording},{i / 3:.6f},{(i + 1) / 3:.6f}\n" for i, u in enumerate(ids)))
+    extract_features(corpus, clips_of(corpus, table), [AudioExtractor("eGeMAPSv02")], progress=False)
+    reduce_features(corpus, "audio", "eGeMAPSv02", 4)
+    for name in ("eGeMAPSv02", "eGeMAPSv02-pca4"):
+        run = run_one(make(modalities=["audio"], features={"audio": name}, standardise=True), store, keep_weights=True)
+        dialogue = corpus.test[0]
+        turns = [Turn(str(s), text, ids.index(u) / 3, (ids.index(u) + 1) / 3) for s, text, u in zip(dialogue.speakers.tolist(), dialogue.texts, dialogue.ids, strict=True)]
+        found = predict_turns(open_model(run.spec.digest, store), turns, media=recording)
+        own = run.predictions[(run.predictions.split == "test") & (run.predictions.dialogue == dialogue.id)]
+        chances = found[[c for c in found if c.startswith("p_")]].to_numpy()
+        assert np.abs(chances - own[[f"p_{c}" for c in range(7)]].to_numpy()).max() < 4 / 1024, name  # times are rounded to a microsecond
+        shifted = [replace(turn, start=turn.start + 5, end=turn.end + 5) for turn in turns]
+        assert np.abs(predict_turns(open_model(run.spec.digest, store), shifted, media=recording)[f"p_{corpus.label_names[0]}"].to_numpy() - own["p_0"].to_numpy()).max() > 0.01
 
-    def extracted(media, turns, modalities, cards):
-        assert media == Path("film.mp4") and len(turns) == 2 and list(modalities) == ["audio"] and cards["audio"] is None
-        return {"audio": np.zeros((2, corpus.dims["audio"]), dtype=np.float32)}
 
-    monkeypatch.setattr("erc_lib.runs.predict.media_features", extracted)
-    assert len(predict_turns(open_model(run.spec.digest, store), TURNS[:2], media=Path("film.mp4"))) == 2
+def test_which_extractor_made_stored_features(tmp_path):
+    assert extractor_of(AudioExtractor("IS10").card()).name == "IS10"
+    made = FaceExtractor("densenet342", "none", frames=3, faces="concatenate", most_faces=2)
+    again = extractor_of({**made.card(), "modality": "visual", "name": "x"})
+    assert (again.backbone, again.frames, again.faces, again.dims) == ("densenet342", 3, "concatenate", 684)
+    assert extractor_of(ClipExtractor("none").card()).name == "r3d_18-random"
+    with pytest.raises(DataError, match="were made with weights whose sha256 is 0000"):
+        extractor_of({**made.card(), "weights_sha256": "0" * 64})
+    with pytest.raises(DataError, match="the audio features 'mmgcn' were not extracted here"):
+        extractor_of({"modality": "audio", "name": "mmgcn", "extractor": "openSMILE, by others"})
+    weights = tmp_path / "w.pt"
+    torch.save(load_backbone("densenet342", "none")[0].state_dict(), weights)
+    card = FaceExtractor("densenet342", weights).card()
+    assert card["recipe"]["faces"]["weights"] == "w.pt"
+    with pytest.raises(DataError, match="were made with the weights w.pt; name that file"):
+        extractor_of(card)
+    assert extractor_of(card, weights=weights).backbone == "densenet342"
 
 
 def test_text_features_that_cannot_be_made_anew(store, make, corpus):
