@@ -10,12 +10,12 @@ import pandas as pd
 import pyarrow
 from pyarrow import parquet
 
-STEPS = 1024  # to 1: three decimals, as fine as any figure shows, and a third of the bytes of float32
+STEPS = 1024  # to 1: three decimals, as fine as any figure shows, and what float16 holds exactly up to 2
 
 
 def compact(predictions: pd.DataFrame) -> pd.DataFrame:
-    """``predictions`` with ``p_0`` ... and ``predicted_0`` ... as float32 multiples of 1/1024, and what else was measured as float16 (eleven bits,
-    three digits). Metrics are computed before.
+    """``predictions`` with ``p_0`` ... (float16) and ``predicted_0`` ... (float32) as multiples of 1/1024, and what else was measured as float16
+    (eleven bits, three digits). Metrics are computed before; the store gives everything back as float32.
 
     Probabilities of an utterance keep their sum (1 stays exactly 1), and the largest stays that of the class in ``predicted``; for that one may
     move by up to two steps, where the nearest is half a step away. Dimensions move by half a step at most.
@@ -25,9 +25,14 @@ def compact(predictions: pd.DataFrame) -> pd.DataFrame:
     if names:
         p = _apportioned(predictions[names].to_numpy(np.float64), predictions["predicted"].to_numpy())
         values |= dict(zip(names, p.T, strict=True))
-    kept = {c: v.astype(np.float32) for c, v in values.items()}
+    kept = {c: v.astype(np.float16 if c in names else np.float32) for c, v in values.items()}
     measured = [c for c in predictions.select_dtypes("floating") if not re.fullmatch(r"(p|predicted|label)_\d+", str(c))]
     return predictions.assign(**kept, **{c: predictions[c].astype(np.float16) for c in measured})
+
+
+def widened(stored: pd.DataFrame) -> pd.DataFrame:
+    """``stored`` with float32 in float16's place, so that nobody adds up in sixteen bits."""
+    return stored.astype({c: np.float32 for c in stored.select_dtypes("float16")})
 
 
 def _apportioned(p: np.ndarray, predicted: np.ndarray) -> np.ndarray:
@@ -49,6 +54,6 @@ def write_parquet(frame: pd.DataFrame, path: Path) -> None:
     real = [name for name in frame if pd.api.types.is_float_dtype(frame[name])]
     table = pyarrow.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
     parquet.write_table(
-        table, path, compression="zstd", compression_level=19, use_byte_stream_split=real, use_dictionary=[n for n in frame if n not in real],
+        table, path, compression="brotli", compression_level=11, use_byte_stream_split=real, use_dictionary=[n for n in frame if n not in real],
         write_statistics=False, store_schema=False,
     )  # fmt: skip

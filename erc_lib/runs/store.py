@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from erc_lib.errors import ConfigError, DataError
-from erc_lib.runs.compact import compact, write_parquet
+from erc_lib.runs.compact import compact, widened, write_parquet
 from erc_lib.runs.spec import RunSpec, did_you_mean
 
 FILES = ("spec.json", "history.parquet", "predictions.parquet", "metrics.json")  # environment.json holds their hashes
@@ -121,7 +121,7 @@ class RunStore:
             settings=stored.get("settings", {}),
             environment=json.loads((folder / "environment.json").read_text(encoding="utf-8")),
             history=pd.read_parquet(folder / "history.parquet"),
-            predictions=pd.read_parquet(folder / "predictions.parquet"),
+            predictions=widened(pd.read_parquet(folder / "predictions.parquet")),
             metrics=json.loads((folder / "metrics.json").read_text(encoding="utf-8")),
             directory=folder,
         )

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from erc_lib.runs.compact import STEPS, compact, write_parquet
+from erc_lib.runs.compact import STEPS, compact, widened, write_parquet
 
 
 def frame(p: np.ndarray) -> pd.DataFrame:
@@ -15,7 +15,8 @@ def test_probabilities_stay_probabilities_of_the_same_prediction():
     p[:50, :2] = p[:50, :2].mean(axis=1, keepdims=True) + np.array([0.0, 1e-6])  # nearly tied, the second ahead
     p /= p.sum(axis=1, keepdims=True)
     stored = compact(frame(p))
-    q = stored[[f"p_{c}" for c in range(7)]].to_numpy()
+    assert (stored.dtypes.iloc[1:] == np.float16).all()
+    q = widened(stored)[[f"p_{c}" for c in range(7)]].to_numpy()
     assert q.dtype == np.float32 and (q * STEPS == np.round(q * STEPS)).all()
     assert (q.sum(axis=1) == 1).all() and (q >= 0).all() and (q.argmax(axis=1) == stored["predicted"]).all()
     assert np.abs(q - p).max() <= 2 / STEPS and np.abs(q - p).mean() < 0.5 / STEPS
