@@ -158,7 +158,7 @@ def _features_options(parser: Parser) -> None:
         "--set", dest="settings", action="append", default=[], metavar="NAME=VALUE",
         help="a setting of the training, or corpus_options.NAME; may be given several times",
     )  # fmt: skip
-    from erc_lib.features.commands import add_options
+    from erc_lib.cli_features import add_options
 
     for action in (listing, text, *add_options(actions)):
         action.add_argument("--store", type=Path, default=None, help="feature store; default: below ERC_DATA")

@@ -45,7 +45,7 @@ def imports(source: str) -> set[str]:
 def part_of(module: str) -> str:
     """The first name, and for ``plots_corpus``, a second file of the same idea, ``plots``."""
     first = module.split(".")[0]
-    return next((p for p in ("plots", "tables", "book") if first.startswith(f"{p}_")), first)
+    return next((p for p in ("plots", "tables", "book", "cli") if first.startswith(f"{p}_")), first)
 
 
 def faults(module: str, source: str) -> list[str]:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from erc_lib.data import SPLITS, Corpus
 from erc_lib.data.csv_files import read_table
+from erc_lib.data.text_files import parse_time, read_csv_rows
 from erc_lib.errors import ConfigError, DataError
 from erc_lib.features.media import Piece
 
@@ -38,7 +39,8 @@ def clips_of(corpus: Corpus, media: Path | str, *, alignment: str = "original", 
     """Utterance id -> its :class:`Clip`, in the corpus' order; an utterance without a file has a clip that says so.
 
     Args:
-        media: a folder, or a table (``.csv`` with the columns utterance, file, and where they apply start and end in seconds; files relative to it).
+        media: a folder, or a table (``.csv`` with the columns utterance, file, and where they apply start and end; files relative to it; several rows of one
+            utterance are joined in their order), or the ``utterances.csv`` of one's own corpus, whose rows name their media.
             In a folder MELD's clips are found by the archive's names, ``<train|dev|test ...>/dia3_utt1.mp4``, those of another corpus by the utterance's id
             (``/`` may be a folder or ``_``) and any of :data:`SUFFIXES`.
         alignment: ``"fair"``: MELD's clips cut again as MELD-FAIR says (Carneiro et al. 2023).
@@ -92,23 +94,24 @@ def _by_id(folder: Path, ids: list[str]) -> dict[str, Clip]:
 
 
 def _of_table(table: Path) -> dict[str, Clip]:
-    try:
-        rows = pd.read_csv(table, dtype={"utterance": str, "file": str})
-    except (OSError, ValueError) as error:
-        raise DataError(f"{table} cannot be read as a table ({error})") from None
-    if missing := [c for c in ("utterance", "file") if c not in rows]:
-        raise DataError(f"{table} has no column {missing[0]!r}; it needs utterance and file, and may have start and end in seconds")
+    known, *rows = read_csv_rows(table)
+    own_folder = {"dialogue", "order", "media"} <= set(known)  # utterances.csv of one's own corpus
+    if not own_folder and (missing := [c for c in ("utterance", "file") if c not in known]):
+        raise DataError(f"{table} has no column {missing[0]!r}; it needs utterance and file (or dialogue, order and media), and may have start and end")
     clips: dict[str, Clip] = {}
-    for number, row in enumerate(rows.itertuples(index=False), 2):
-        start, end = getattr(row, "start", None), getattr(row, "end", None)
-        start, end = 0.0 if start is None or pd.isna(start) else float(start), None if end is None or pd.isna(end) else float(end)
-        if row.utterance in clips and clips[row.utterance].fault == "" and start < (clips[row.utterance].pieces[-1].start if clips[row.utterance].pieces else 0):
-            raise DataError(f"{table}, row {number}: pieces of {row.utterance!r} must stand in the order in which they are joined")
-        earlier = clips.get(row.utterance, Clip(())).pieces
+    for number, cells in enumerate(rows, 2):
+        if len(cells) != len(known):
+            raise DataError(f"{table}, row {number}: {len(cells)} cells for {len(known)} columns; a text with commas belongs into quotes")
+        row = dict(zip(known, cells, strict=True))
+        utterance, file = (f"{row['dialogue']}/{row['order']}", row["media"]) if own_folder else (row["utterance"], row["file"])
+        if not file:
+            continue  # an utterance of one's own corpus without a recording; the summary names it
+        earlier = clips.get(utterance, Clip(()))
         try:
-            clips[row.utterance] = Clip((*earlier, Piece(table.parent / row.file, start, end)))
-        except DataError as error:
-            clips[row.utterance] = Clip((), f"row {number} of {table}: {error}")
+            start, end = (parse_time(row.get(c) or "") if row.get(c) else None for c in ("start", "end"))
+            clips[utterance] = Clip((*earlier.pieces, Piece(table.parent / file, start or 0.0, end)), earlier.fault)
+        except (DataError, ValueError) as error:
+            clips[utterance] = Clip((), f"row {number} of {table.name}: {error}")
     return clips
 
 

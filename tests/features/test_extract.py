@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from erc_lib.data import Corpus, Dialogue
+from erc_lib.cli import main
+from erc_lib.data import Corpus, Dialogue, load_corpus
 from erc_lib.errors import ConfigError, DataError
 from erc_lib.features import extract as module
 from erc_lib.features.audio import AudioExtractor
@@ -138,6 +139,35 @@ def test_a_table_of_clips_with_times(media, corpus, tmp_path):
     assert len(clips["d1/0"].pieces) == 2 and "no file for it" in clips["d0/3"].fault
     summary = extract_features(corpus, clips, [Brightness(str(tmp_path / "log"))], store=FeatureStore(tmp_path / "store"), progress=False)
     assert np.allclose(summary.stored[0].array[:, 1], [0.5, 1.0, 0, 0, 3.0], atol=0.15)
+
+
+def test_one_s_own_corpus_names_its_media_itself(media, tmp_path):
+    folder = tmp_path / "dinner"
+    (folder / "clips").mkdir(parents=True)
+    film(folder / "clips" / "monday.mp4", [grey(50)] * 25 + [grey(150)] * 25)
+    (folder / "utterances.csv").write_text(
+        "dialogue,order,speaker,text,label,start,end,media\nmonday,1,Anna,\"Well, where?\",joy,0,1,clips/monday.mp4\nmonday,2,Ben,Home,anger,0:00:01,0:00:02,clips/monday.mp4\nmonday,4,Ben,No,joy,,,\n"
+    )
+    corpus = load_corpus("folder", path=str(folder))
+    clips = clips_of(corpus, folder / "utterances.csv")
+    summary = extract_features(corpus, clips, [Brightness(str(tmp_path / "log"))], store=FeatureStore(tmp_path / "store"), progress=False)
+    (stored,) = summary.stored
+    assert stored.ids == ("monday/1", "monday/2", "monday/4") and np.allclose(stored.array, [[50, 1], [150, 1], [0, 0]], atol=3)
+    assert "no file for it" in summary.failed["brightness"]["monday/4"]
+    options = ["--corpus", "folder", "--set", f"corpus_options.path={folder}", "--store", str(tmp_path / "store")]
+    assert main(["features", "extract", *options, "--media", str(folder / "utterances.csv"), "--visual", "densenet342", "--weights", "none", "--frames", "1", "--workers", "0"]) == 0
+    assert FeatureStore(tmp_path / "store").has("dinner", "visual", "faces-densenet342-random")
+    assert main(["features", "extract", *options, "--media", str(folder)]) == 2, "nothing to extract"
+
+
+def test_tables_that_are_none(corpus, tmp_path):
+    for text, words in (("a,b\n1,2\n", "no column 'utterance'"), ("utterance,file\nd0/0,a.mp4,3\n", "row 2: 3 cells for 2 columns"), ("utterance,file,start\nd0/0,a.mp4,soon\n", None)):
+        (tmp_path / "t.csv").write_text(text)
+        if words:
+            with pytest.raises(DataError, match=words):
+                clips_of(corpus, tmp_path / "t.csv")
+        else:
+            assert "'soon' is no time" in clips_of(corpus, tmp_path / "t.csv")["d0/0"].fault
 
 
 def test_a_real_face_in_a_real_film_the_same_twice(corpus, tmp_path):

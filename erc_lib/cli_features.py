@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from erc_lib.errors import ConfigError
+
+if TYPE_CHECKING:  # importing it takes a second, and most commands need none of it
+    from erc_lib.data import Corpus
 
 VISUAL = {  # --visual -> backbone of the faces; None: whole clips
     "visextnet": "vggface2", "visextnet-resnet101": "resnet101", "densenet342": "densenet342", "densenet121": "densenet121", "r3d_18": None,
@@ -37,11 +43,12 @@ def add_options(actions: argparse._SubParsersAction) -> tuple[argparse.ArgumentP
     reduce.add_argument("--name", required=True, help="of the stored features")
     reduce.add_argument("--dims", type=int, required=True, help="how many numbers are left")
     reduce.set_defaults(call=reduce_command)
+    for action in (extract, reduce):
+        action.add_argument("--set", dest="settings", action="append", default=[], metavar="NAME=VALUE", help="corpus_options.NAME; may be given several times")
     return published, extract, reduce
 
 
 def extract_command(options: argparse.Namespace) -> int:
-    from erc_lib.data import load_corpus
     from erc_lib.data.sources import raw_root
     from erc_lib.features.audio import AudioExtractor
     from erc_lib.features.clips import clips_of
@@ -54,18 +61,27 @@ def extract_command(options: argparse.Namespace) -> int:
         extractors.append(ClipExtractor(options.weights))
     elif options.visual:
         extractors.append(FaceExtractor(VISUAL[options.visual], options.weights, frames=options.frames, faces=options.faces))
-    corpus = load_corpus(options.corpus)
+    corpus = _corpus(options)
     clips = clips_of(corpus, options.media, alignment=options.alignment, fair=raw_root() / "meld-fair")
     print(extract_features(corpus, clips, extractors, store=FeatureStore(options.store), workers=options.workers, alignment=options.alignment))
     return 0
 
 
-def reduce_command(options: argparse.Namespace) -> int:
+def _corpus(options: argparse.Namespace) -> Corpus:
     from erc_lib.data import load_corpus
+    from erc_lib.runs.study import parse_settings
+
+    settings = parse_settings(options.settings)
+    if stray := [k for k in settings if k != "corpus_options"]:
+        raise ConfigError(f"--set {stray[0]}: only corpus_options.NAME can be set here")
+    return load_corpus(options.corpus, **settings.get("corpus_options", {}))
+
+
+def reduce_command(options: argparse.Namespace) -> int:
     from erc_lib.features.reduce import reduce_features
     from erc_lib.features.store import FeatureStore
 
-    stored = reduce_features(load_corpus(options.corpus), options.modality, options.name, options.dims, store=FeatureStore(options.store))
+    stored = reduce_features(_corpus(options), options.modality, options.name, options.dims, store=FeatureStore(options.store))
     print(f"{stored.card['name']}: {stored.array.shape[0]} x {stored.array.shape[1]}, {100 * stored.card['explained_variance']:.1f} % of the variance, card {stored.card_hash}")
     return 0
 
