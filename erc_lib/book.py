@@ -24,7 +24,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from erc_lib import book_published
+from erc_lib import book_extraction, book_published
 from erc_lib.errors import DataError
 from erc_lib.papers.df_erc import DFERCConfig
 from erc_lib.papers.dialogue_trm import DialogueTRMConfig
@@ -122,6 +122,9 @@ def stage(folder: Path, *, book: Path, chapters: Path, announcement: str = "") -
     published |= {"sources": book_published.licence_lines(), "costs": book_published.costs_table(book / "results")}
     for name, text in published.items():
         (folder / "_generated" / f"published_{name}.md").write_text(text, encoding="utf8")
+    (folder / "_generated" / "extractors.md").write_text(book_extraction.extractors_table(), encoding="utf8")
+    speed = book_extraction.speed_table(book.parent / "benchmarks" / "results" / "extract.json")
+    (folder / "_generated" / "extraction_speed.md").write_text(speed, encoding="utf8")
     config = yaml.safe_load((book.parent / "_config.yml").read_text(encoding="utf8"))
     if announcement:
         config["sphinx"]["config"]["html_theme_options"]["announcement"] = announcement
