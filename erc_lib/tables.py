@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
+from scipy import stats
 
 from erc_lib.errors import ConfigError, DataError
 from erc_lib.evaluation import bootstrap_interval, classification_metrics, mean_and_spread, paired_bootstrap
@@ -270,6 +271,27 @@ def difference_table(runs: Sequence[Any], reference: str, *, metric: str = "weig
         seeds = f"{len(group)} and {len(base)}"
         rows.append([name, mean, unit * d["difference"], unit * d["low"], unit * d["high"], d["p"], seeds])
     return pd.DataFrame(rows, columns=columns)
+
+
+def seed_differences(runs: Sequence[Any], reference: str, *, metric: str = "weighted_f1") -> pd.DataFrame:
+    """Each model against ``reference``, seed by seed: does the difference outlast another draw of initial weights and order?
+
+    Columns: model, seeds (that both have), difference (mean of the paired differences, in points), std (of them), low, high (95 %, Student's t), p. With fewer
+    than two common seeds std and what follows are NaN. :func:`difference_table` asks the same of other *dialogues*.
+    """
+    by_model: dict[str, dict[int, float]] = {}
+    for r in runs:
+        by_model.setdefault(r.spec.name or r.spec.paper, {})[r.spec.seed] = unit_of(metric) * r.metrics["test"][metric]
+    base, rows = by_model.get(reference, {}), []
+    for name, scores in by_model.items():
+        d = [scores[s] - base[s] for s in sorted(scores.keys() & base.keys())]
+        if name == reference or not d:
+            continue
+        mean, std = mean_and_spread(d)
+        test = stats.ttest_1samp(d, 0.0) if len(d) > 1 and std > 0 else None
+        low, high = test.confidence_interval(0.95) if test is not None else (float("nan"),) * 2
+        rows.append([name, len(d), mean, std, low, high, test.pvalue if test is not None else float("nan")])
+    return pd.DataFrame(rows, columns=["model", "seeds", "difference", "std", "low", "high", "p"])
 
 
 def case_scores(runs: Sequence[Any], cases: pd.DataFrame) -> dict[str, float]:

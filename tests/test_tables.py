@@ -226,3 +226,17 @@ def test_recalls_of_classes_average_to_the_accuracy():
     assert weighted == pytest.approx((test["predicted"] == test["label"]).mean())
     row = tables.runs_frame([run]).iloc[0]
     assert row["recall_0"] == recalls[0] and tables.unit_of("recall_0") == 100
+
+
+def test_differences_seed_by_seed_are_a_paired_t_test():
+    """Differences 1, 2, 3 points: mean 2, deviation 1, t(2) = 2 / (1 / sqrt 3) = 3.46, interval 2 -+ 4.303 / sqrt 3."""
+    made = []
+    for seed, score in enumerate((0.50, 0.60, 0.70)):
+        for name, extra in (("whole", 0.0), ("part", 0.01 * (seed + 1))):
+            run = a_run(name, seed=seed)
+            run.metrics["test"] = {**run.metrics["test"], "weighted_f1": score + extra}
+            made.append(run)
+    row = tables.seed_differences(made[::-1], "whole").iloc[0]  # the order of runs is of no account
+    assert (row.model, row.seeds) == ("part", 3) and row.difference == pytest.approx(2) and row["std"] == pytest.approx(1)
+    assert row.low == pytest.approx(2 - 4.3027 / 3**0.5, abs=1e-3) and row.high == pytest.approx(2 + 4.3027 / 3**0.5, abs=1e-3) and row.p == pytest.approx(0.0742, abs=1e-3)
+    assert np.isnan(tables.seed_differences(made[:2], "whole").p.iloc[0]) and tables.seed_differences(made, "other").empty

@@ -1,4 +1,4 @@
-"""Scores and means of groups of utterances, such as the quintiles of a quantity, with intervals over dialogues."""
+"""Scores and means of groups of utterances, such as the quintiles of a quantity, with intervals over dialogues and seeds."""
 
 from __future__ import annotations
 
@@ -32,6 +32,9 @@ def group_intervals(
 ) -> pd.DataFrame:  # fmt: skip
     """A score, or the mean of a column, in each group of utterances, averaged over seeds.
 
+    The interval is a percentile bootstrap over dialogues *and* seeds: every sample draws both, the same for all groups, so that neither an odd dialogue nor an odd
+    seed passes for an effect. Where ``frames`` and ``against`` are as many, they are taken as pairs of one seed.
+
     Args:
         frames: predictions of one split, one frame per seed, over the same utterances; with the columns dialogue, label, predicted and ``group``
             (whole numbers from 0; a seed may group in its own way).
@@ -39,8 +42,8 @@ def group_intervals(
         against: a second list of frames: the quantity is then the difference, ``frames`` minus these.
 
     Returns:
-        One row per group: group, utterances (mean over seeds), value, low, high (percentile bootstrap over dialogues, the same draws for all seeds
-        and groups; samples in which a group is empty are left out).
+        One row per group: group, utterances (mean over seeds), value, low, high (samples in which a group is empty are left out).
+        ``frame.attrs["draws"]``: (samples, groups), for intervals of what is computed from several groups.
 
     Raises:
         DataError: a column is missing, a group is empty or not a whole number, or frames hold different utterances.
@@ -83,10 +86,15 @@ def group_intervals(
                 raise DataError(f"group_intervals: group {int((present[0] == 0).argmax())} has no utterance; number the groups 0, 1, ... without gaps")
             sizes.append(present[0])
             over_seeds.append(found)
-        values.append(np.mean(over_seeds, axis=0))
+        stacked = np.stack(over_seeds)  # (seeds, 1 + samples, groups)
+        chosen = np.random.default_rng([seed, 1]).integers(len(stacked), size=(samples, len(stacked)))
+        drawn_seeds = stacked[chosen, np.arange(1, samples + 1)[:, None]].mean(axis=1)
+        values.append(np.concatenate([stacked[:, 0].mean(axis=0)[None], drawn_seeds]))
     result = values[0] - values[1] if against is not None else values[0]
     low, high = np.nanquantile(result[1:], [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return pd.DataFrame({"group": range(count), "utterances": np.mean(sizes, axis=0), "value": result[0], "low": low, "high": high})
+    found = pd.DataFrame({"group": range(count), "utterances": np.mean(sizes, axis=0), "value": result[0], "low": low, "high": high})
+    found.attrs["draws"] = result[1:]
+    return found
 
 
 def _largest_group(frame: pd.DataFrame, group: str) -> int:

@@ -22,13 +22,14 @@ def frame(seed: int, dialogues: int = 12, classes: int = 3, groups: int = 3) -> 
 
 
 def slow(frames, quantity, classes, samples, seed):
-    """(1 + samples, groups): the mean over seeds, dialogues as they are and drawn."""
+    """(1 + samples, groups): the mean over seeds, dialogues and seeds as they are and drawn."""
     names = sorted(frames[0].dialogue.unique())
     draws = [range(len(names)), *draw_dialogues(len(names), samples, seed)]
+    seeds = [range(len(frames)), *np.random.default_rng([seed, 1]).integers(len(frames), size=(samples, len(frames)))]
     rows = []
-    for draw in draws:
+    for draw, chosen in zip(draws, seeds, strict=True):
         per_seed = []
-        for f in frames:
+        for f in (frames[i] for i in chosen):
             joined = pd.concat([f[f.dialogue == names[i]] for i in draw])
             parts = [joined[joined.group == k] for k in range(3)]
             if quantity == "psi":
@@ -51,6 +52,19 @@ def test_against_the_loop(quantity):
     expected = expected - slow(others, quantity, 3, 60, 0)
     assert np.allclose(gap.value, expected[0]) and np.allclose(gap.low, np.quantile(expected[1:], 0.025, axis=0))
     assert found.utterances.sum() == pytest.approx(len(frames[0]))
+
+
+def test_seeds_that_differ_widen_the_interval_and_pairs_are_kept_together():
+    """Two seeds whose psi differ by 10: the mean is known to 5 either way. Against themselves they differ by nothing in every sample."""
+    one = frame(0)
+    frames = [one, one.assign(psi=one.psi + 10)]
+    found = group_intervals(frames, "psi", classes=3)
+    alone = group_intervals([one], "psi", classes=3)
+    assert ((found.high - found.low) > 9).all() and ((alone.high - alone.low) < 3).all()
+    gap = group_intervals(frames, "psi", classes=3, against=[f.assign(psi=f.psi - 1) for f in frames])
+    assert np.allclose(gap[["value", "low", "high"]], 1)
+    draws = found.attrs["draws"]
+    assert draws.shape == (1000, 3) and np.allclose(np.quantile(draws[:, 0], 0.025), found.low[0])
 
 
 def test_a_group_of_a_single_dialogue_is_missing_from_some_samples_and_has_an_interval_all_the_same():
