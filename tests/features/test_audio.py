@@ -47,7 +47,7 @@ def test_silence_and_clicks_are_finite(seconds):
 def test_what_is_not_finite_is_an_error(monkeypatch):
     """A twentieth of a second is too short for openSMILE, which then answers NaN; without the padding it would be noticed."""
     monkeypatch.setattr("erc_lib.features.audio.SHORTEST", 0.0)
-    with pytest.raises(DataError, match="signal: openSMILE's eGeMAPSv02 gave .* not finite"):
+    with pytest.warns(UserWarning, match="too short"), pytest.raises(DataError, match="signal: openSMILE's eGeMAPSv02 gave .* not finite"):
         AudioExtractor("eGeMAPSv02").of_signal(np.zeros(400, np.float32))
 
 
