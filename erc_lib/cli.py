@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from erc_lib import __version__
+from erc_lib.cli_features import features_options
+from erc_lib.cli_predict import export_options, predict_options
 from erc_lib.errors import ConfigError, DataError, TrainingError
 from erc_lib.paths import REPOSITORY, published_store
 
@@ -63,11 +65,11 @@ def build_parser() -> Parser:
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = parser.add_subparsers(dest="command", required=True, metavar="data|features|train|study|export|predict|reproduce")
     _data_options(commands.add_parser("data", help="the pinned public files"))
-    _features_options(commands.add_parser("features", help="stored features and the encoders that make them"))
+    features_options(commands.add_parser("features", help="stored features and the encoders that make them"))
     _train_options(commands.add_parser("train", help="one run into the store of runs"))
     _study_options(commands.add_parser("study", help="a declared list of runs"))
-    _export_options(commands.add_parser("export", help="a finished run in one file"))
-    _predict_options(commands.add_parser("predict", help="the emotions of one's own conversation"))
+    export_options(commands.add_parser("export", help="a finished run in one file"))
+    predict_options(commands.add_parser("predict", help="the emotions of one's own conversation"))
     _reproduce_options(commands.add_parser("reproduce", help="execute the notebooks of the book"))
     return parser
 
@@ -136,74 +138,6 @@ def data_check(options: argparse.Namespace) -> int:
     if empty:
         print(f"no {' and no '.join(empty)} dialogues: it cannot be trained on")
     print(f"features: {', '.join(f'{m} ({d})' for m, d in corpus.dims.items()) or 'none of its own'}")
-    return 0
-
-
-def _features_options(parser: Parser) -> None:
-    actions = parser.add_subparsers(dest="action", required=True, metavar="list|text|published|extract|reduce")
-    listing = actions.add_parser("list", help="the stored feature sets")
-    listing.set_defaults(call=features_list)
-    text = actions.add_parser("text", help="encode a corpus' transcripts")
-    text.add_argument("--corpus", required=True, help="name of the corpus")
-    text.add_argument("--encoder", default="all-MiniLM-L6-v2", help="text encoder")
-    text.add_argument(
-        "--paradigm", default="utterance", choices=("utterance", "one-stage", "two-stage", "cnn"),
-        help="utterance: as published; one-stage, two-stage: fine-tuned on the corpus (MultiEMO 3.3.1); cnn: a text CNN trained on it (DIMMN 3.1.1)",
-    )  # fmt: skip
-    text.add_argument("--vectors", type=Path, help="of --paradigm cnn: a file of word vectors in GloVe's text format; default: learned")
-    text.add_argument("--seed", type=int, default=0, help="of the training")
-    text.add_argument("--epochs", type=int, default=argparse.SUPPRESS, help="of the training")
-    text.add_argument("--name", help="name in the feature store; default: encoder, or paradigm, encoder and seed")
-    text.add_argument(
-        "--set", dest="settings", action="append", default=[], metavar="NAME=VALUE",
-        help="a setting of the training, or corpus_options.NAME; may be given several times",
-    )  # fmt: skip
-    from erc_lib.cli_features import add_options
-
-    for action in (listing, text, *add_options(actions)):
-        action.add_argument("--store", type=Path, default=None, help="feature store; default: below ERC_DATA")
-    text.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    text.set_defaults(call=features_text)
-
-
-def features_list(options: argparse.Namespace) -> int:
-    from erc_lib.features.store import FeatureStore, card_hash
-
-    store = FeatureStore(options.store)
-    for c in store.list():
-        print(f"{c['corpus']:18} {c['modality']:7} {c['name']:40} {c['count']:6} x {c['dims']:<5} {card_hash(c)}")
-    print(f"in {store.root}", file=sys.stderr)
-    return 0
-
-
-def features_text(options: argparse.Namespace) -> int:
-    from erc_lib.data import load_corpus
-    from erc_lib.features.store import FeatureStore
-    from erc_lib.runs.study import parse_settings
-
-    settings = parse_settings(options.settings)
-    corpus = load_corpus(options.corpus, **settings.pop("corpus_options", {}))
-    shared = {"store": FeatureStore(options.store), "name": options.name, "device": options.device}
-    if options.vectors is not None and options.paradigm != "cnn":
-        raise ConfigError("--vectors gives a text CNN its words; give --paradigm cnn with it")
-    if options.paradigm == "utterance":
-        if settings or "epochs" in options:
-            setting = next(iter(settings), "epochs")
-            raise ConfigError(f"{setting} is a setting of the training; give --paradigm one-stage, two-stage or cnn with it")
-        from erc_lib.features.text import encode_corpus
-
-        stored = encode_corpus(corpus, options.encoder, **shared)
-    else:
-        settings |= {"seed": options.seed} | ({"epochs": options.epochs} if "epochs" in options else {})
-        if options.paradigm == "cnn":
-            from erc_lib.features.text_cnn import text_cnn_corpus
-
-            stored = text_cnn_corpus(corpus, vectors=options.vectors, **shared, **settings)
-        else:
-            from erc_lib.features.finetune import finetune_corpus
-
-            stored = finetune_corpus(corpus, encoder=options.encoder, paradigm=options.paradigm, **shared, **settings)
-    print(f"{stored.card['name']}: {stored.array.shape[0]} x {stored.array.shape[1]}, card {stored.card_hash}")
     return 0
 
 
@@ -282,69 +216,6 @@ def study(options: argparse.Namespace) -> int:
     from erc_lib.runs import commands
 
     return commands.study(options)
-
-
-def _export_options(parser: Parser) -> None:
-    parser.add_argument("run", metavar="RUN", help="digest of a run trained with --keep-weights, or its beginning")
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="such as my-model.erc")
-    parser.add_argument("--store", type=Path, default=Path("runs"), help="store of runs")
-    parser.add_argument("--force", action="store_true", help="replace an existing file")
-    parser.set_defaults(call=export)
-
-
-def export(options: argparse.Namespace) -> int:
-    from erc_lib.runs import RunStore, export_run
-    from erc_lib.runs.export import find_run
-
-    run = find_run(options.run, RunStore(options.store))
-    path = export_run(run, options.output, force=options.force)
-    print(f"{run.spec}, run {run.spec.digest}\n{path}: {path.stat().st_size / 2**20:.1f} MiB")
-    return 0
-
-
-def _predict_options(parser: Parser) -> None:
-    parser.add_argument("input", type=Path, metavar="INPUT", help="a transcript (.csv, .json, .srt, .txt) or a video with subtitles")
-    parser.add_argument("--model", required=True, metavar="FILE|RUN", help="a file of `erc export`, or a run's digest")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for predictions.csv, emotions.png and emotions.html")
-    parser.add_argument("--store", type=Path, default=Path("runs"), help="store of runs")
-    parser.add_argument("--force", action="store_true", help="replace existing files")
-    parser.set_defaults(call=predict)
-
-
-def predict(options: argparse.Namespace) -> int:
-    from erc_lib.data.transcripts import read_transcript
-    from erc_lib.runs.export import write_whole
-    from erc_lib.runs.predict import check_output, open_model, predict_turns, what_it_is_worth
-
-    names = ("predictions.csv", "emotions.png", "emotions.html")
-    check_output(options.output, names, force=options.force)
-    turns = read_transcript(options.input)
-    exported = open_model(options.model, options.store)
-    table = predict_turns(exported, turns, media=options.input)
-    notes, title = what_it_is_worth(exported), f"Emotions in {options.input.name}, as predicted"
-    contents = (_csv(table), _png(table, title), _page(table, title, notes))
-    write_whole({options.output / name: content for name, content in zip(names, contents, strict=True)})
-    print("\n".join([*notes, f"{len(table)} turns: {', '.join(names)} in {options.output}"]))
-    return 0
-
-
-def _csv(table: Any) -> bytes:
-    return table.to_csv(index=False, float_format="%.4f", lineterminator="\n").encode()
-
-
-def _png(table: Any, title: str) -> bytes:
-    import matplotlib
-
-    matplotlib.use("Agg")  # a file is written; no screen is needed
-    from erc_lib.plots_emotions import emotions_over_time, png_bytes
-
-    return png_bytes(emotions_over_time(table, title=title))
-
-
-def _page(table: Any, title: str, notes: list[str]) -> bytes:
-    from erc_lib.plots_emotions import emotions_page
-
-    return emotions_page(table, title=title, notes=notes).encode()
 
 
 def _reproduce_options(parser: Parser) -> None:

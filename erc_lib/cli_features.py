@@ -1,8 +1,9 @@
-"""`erc features published`, `extract` and `reduce`: options and what they call."""
+"""`erc features ...`: options and what they call."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,74 @@ VISUAL = {  # --visual -> backbone of the faces; None: whole clips
 }  # fmt: skip
 
 
-def add_options(actions: argparse._SubParsersAction) -> tuple[argparse.ArgumentParser, ...]:
-    """Adds the commands to `erc features`."""
+def features_options(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="list|text|published|extract|reduce")
+    listing = actions.add_parser("list", help="the stored feature sets")
+    listing.set_defaults(call=features_list)
+    text = actions.add_parser("text", help="encode a corpus' transcripts")
+    text.add_argument("--corpus", required=True, help="name of the corpus")
+    text.add_argument("--encoder", default="all-MiniLM-L6-v2", help="text encoder")
+    text.add_argument(
+        "--paradigm", default="utterance", choices=("utterance", "one-stage", "two-stage", "cnn"),
+        help="utterance: as published; one-stage, two-stage: fine-tuned on the corpus (MultiEMO 3.3.1); cnn: a text CNN trained on it (DIMMN 3.1.1)",
+    )  # fmt: skip
+    text.add_argument("--vectors", type=Path, help="of --paradigm cnn: a file of word vectors in GloVe's text format; default: learned")
+    text.add_argument("--seed", type=int, default=0, help="of the training")
+    text.add_argument("--epochs", type=int, default=argparse.SUPPRESS, help="of the training")
+    text.add_argument("--name", help="name in the feature store; default: encoder, or paradigm, encoder and seed")
+    text.add_argument(
+        "--set", dest="settings", action="append", default=[], metavar="NAME=VALUE",
+        help="a setting of the training, or corpus_options.NAME; may be given several times",
+    )  # fmt: skip
+    for action in (listing, text, *_from_files(actions)):
+        action.add_argument("--store", type=Path, default=None, help="feature store; default: below ERC_DATA")
+    text.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    text.set_defaults(call=features_text)
+
+
+def features_list(options: argparse.Namespace) -> int:
+    from erc_lib.features.store import FeatureStore, card_hash
+
+    store = FeatureStore(options.store)
+    for c in store.list():
+        print(f"{c['corpus']:18} {c['modality']:7} {c['name']:40} {c['count']:6} x {c['dims']:<5} {card_hash(c)}")
+    print(f"in {store.root}", file=sys.stderr)
+    return 0
+
+
+def features_text(options: argparse.Namespace) -> int:
+    from erc_lib.data import load_corpus
+    from erc_lib.features.store import FeatureStore
+    from erc_lib.runs.study import parse_settings
+
+    settings = parse_settings(options.settings)
+    corpus = load_corpus(options.corpus, **settings.pop("corpus_options", {}))
+    shared = {"store": FeatureStore(options.store), "name": options.name, "device": options.device}
+    if options.vectors is not None and options.paradigm != "cnn":
+        raise ConfigError("--vectors gives a text CNN its words; give --paradigm cnn with it")
+    if options.paradigm == "utterance":
+        if settings or "epochs" in options:
+            setting = next(iter(settings), "epochs")
+            raise ConfigError(f"{setting} is a setting of the training; give --paradigm one-stage, two-stage or cnn with it")
+        from erc_lib.features.text import encode_corpus
+
+        stored = encode_corpus(corpus, options.encoder, **shared)
+    else:
+        settings |= {"seed": options.seed} | ({"epochs": options.epochs} if "epochs" in options else {})
+        if options.paradigm == "cnn":
+            from erc_lib.features.text_cnn import text_cnn_corpus
+
+            stored = text_cnn_corpus(corpus, vectors=options.vectors, **shared, **settings)
+        else:
+            from erc_lib.features.finetune import finetune_corpus
+
+            stored = finetune_corpus(corpus, encoder=options.encoder, paradigm=options.paradigm, **shared, **settings)
+    print(f"{stored.card['name']}: {stored.array.shape[0]} x {stored.array.shape[1]}, card {stored.card_hash}")
+    return 0
+
+
+def _from_files(actions: argparse._SubParsersAction) -> tuple[argparse.ArgumentParser, ...]:
+    """The commands that read published files and clips."""
     published = actions.add_parser("published", help="join a fetched file of published features to a corpus")
     published.add_argument("--source", required=True, help="mmgcn-features, multiemo-features or conv-emotion-features; `erc data fetch` it first")
     published.add_argument("--corpus", required=True, help="meld or iemocap")

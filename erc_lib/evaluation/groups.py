@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from erc_lib.errors import ConfigError, DataError
+from erc_lib.errors import DataError
 from erc_lib.evaluation.significance import METRICS, _check_options, _confusions, _same_utterances, _score, _tidy, draw_dialogues
 
 
