@@ -23,16 +23,19 @@ MELD_SPLITS = {"train": "train", "dev": "dev", "test": "test"}
 # Known to be broken in MELD's archive (declare-lab/MELD issues 20, 22, 39): expected, not a fault of this machine.
 MELD_BROKEN = {"train/dia125_utt3": "cannot be read", "dev/dia110_utt7": "is missing"}
 BOX_COLUMNS = ("Split", "Dialogue ID", "Utterance ID", "Frame Number", "X Left", "Y Top", "X Right", "Y Bottom")
-FAIR_RATE = 24000 / 1001  # frames per second of the joined clips that MELD-FAIR counts its boxes in
+FAIR_RATE = 24000 / 1001  # frames per second of the joined clips that MELD-FAIR counts its boxes in, by its config.py
+FAIR_RATE_OTHER = 25.0  # of these dialogues, whose clips have another rate
+FAIR_OTHER = {"train": {128, 203, 383, 517, 710, 967}, "dev": {88}, "test": {184}}
 
 
 @dataclass(frozen=True)
 class Clip:
-    """One utterance's media: its pieces, or why it has none; ``boxes``: the speaker's face by frame, where known."""
+    """One utterance's media: its pieces, or why it has none; ``boxes``: the speaker's face by frame, where known, counted at ``box_rate`` frames per second."""
 
     pieces: tuple[Piece, ...]
     fault: str = ""
     boxes: Mapping[int, tuple[float, float, float, float]] | None = None
+    box_rate: float = 0.0
 
 
 def clips_of(corpus: Corpus, media: Path | str, *, alignment: str = "original", fair: Path | str | None = None) -> dict[str, Clip]:
@@ -68,7 +71,8 @@ def clips_of(corpus: Corpus, media: Path | str, *, alignment: str = "original", 
     if not any(u in clips for u in ids):
         raise DataError(f"{media} holds no clip of {corpus.name!r}; files must be called like its utterances ({ids[0]!r}), or be listed in a table")
     known = MELD_BROKEN if corpus.name == "meld" and alignment == "original" else {}
-    return {u: clips.get(u, Clip((), f"no file for it in {media}" + (f" (known: {known[u]} in MELD's archive)" if u in known else ""))) for u in ids}
+    missing = f"no file for it in {media}" if alignment == "original" else "MELD-FAIR has no realignment of it"
+    return {u: clips.get(u, Clip((), missing + (f" (known: {known[u]} in MELD's archive)" if u in known else ""))) for u in ids}
 
 
 def _meld_files(folder: Path) -> dict[str, Path]:
@@ -83,18 +87,24 @@ def _meld_files(folder: Path) -> dict[str, Path]:
 
 
 def _by_id(folder: Path, ids: list[str]) -> dict[str, Clip]:
-    here = {str(p.relative_to(folder).with_suffix("")): p for p in sorted(folder.rglob("*")) if p.suffix.lower() in SUFFIXES}
-    by_stem = {Path(k).name: p for k, p in here.items()}
+    """By the path below the folder, else by the bare name; two files for one utterance are an error, for nobody knows which is meant."""
+    by_path: dict[str, list[Path]] = {}
+    by_stem: dict[str, list[Path]] = {}
+    for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES):
+        by_path.setdefault(str(path.relative_to(folder).with_suffix("")), []).append(path)
+        by_stem.setdefault(path.stem, []).append(path)
     found = {}
     for u in ids:
-        path = here.get(u) or by_stem.get(u.replace("/", "_")) or by_stem.get(u)
-        if path is not None:
-            found[u] = Clip((Piece(path),))
+        files = by_path.get(u) or by_stem.get(u.replace("/", "_")) or by_stem.get(u) or []
+        if len(files) > 1:
+            raise DataError(f"{folder}: {len(files)} files could be utterance {u!r}: {', '.join(str(f.relative_to(folder)) for f in files[:3])}; keep one, or list the files in a table")
+        if files:
+            found[u] = Clip((Piece(files[0]),))
     return found
 
 
 def _of_table(table: Path) -> dict[str, Clip]:
-    known, *rows = read_csv_rows(table)
+    known, *rows = ([cell.strip() for cell in row] for row in read_csv_rows(table))
     own_folder = {"dialogue", "order", "media"} <= set(known)  # utterances.csv of one's own corpus
     if not own_folder and (missing := [c for c in ("utterance", "file") if c not in known]):
         raise DataError(f"{table} has no column {missing[0]!r}; it needs utterance and file (or dialogue, order and media), and may have start and end")
@@ -103,7 +113,7 @@ def _of_table(table: Path) -> dict[str, Clip]:
         if len(cells) != len(known):
             raise DataError(f"{table}, row {number}: {len(cells)} cells for {len(known)} columns; a text with commas belongs into quotes")
         row = dict(zip(known, cells, strict=True))
-        utterance, file = (f"{row['dialogue']}/{row['order']}", row["media"]) if own_folder else (row["utterance"], row["file"])
+        utterance, file = (f"{row['dialogue']}/{row['order'].lstrip('0') or '0'}", row["media"]) if own_folder else (row["utterance"], row["file"])
         if not file:
             continue  # an utterance of one's own corpus without a recording; the summary names it
         earlier = clips.get(utterance, Clip(()))
@@ -139,7 +149,12 @@ def _realigned(files: Mapping[str, Path], folder: Path | None) -> dict[str, Clip
         pieces.setdefault(ours, []).append(Piece(files[source], float(start), float(end)))
         if boxes is not None:
             box_of[ours] = boxes.get(key, {})
-    return {u: Clip((), faults[u]) if u in faults else Clip(tuple(pieces[u]), boxes=box_of.get(u) if boxes is not None else None) for u in {**pieces, **faults}}
+    clips = {}
+    for u in {**pieces, **faults}:
+        split, dialogue = u.split("/")[0], int(MELD_CLIP.fullmatch(u.split("/")[1])[1])
+        rate = FAIR_RATE_OTHER if dialogue in FAIR_OTHER[split] else FAIR_RATE
+        clips[u] = Clip((), faults[u]) if u in faults else Clip(tuple(pieces[u]), "", box_of.get(u, {}) if boxes is not None else None, rate)
+    return clips
 
 
 def _boxes(path: Path) -> dict[tuple[str, int, int], dict[int, tuple[float, float, float, float]]] | None:

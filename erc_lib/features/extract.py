@@ -6,14 +6,21 @@ lists what failed and why.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import hashlib
+import io
 import json
+import os
 import shutil
+import signal
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,9 +31,9 @@ from tqdm import tqdm
 from erc_lib.data import Corpus
 from erc_lib.errors import ConfigError, DataError
 from erc_lib.features.audio import AudioExtractor
-from erc_lib.features.clips import FAIR_RATE, Clip
+from erc_lib.features.clips import Clip
 from erc_lib.features.media import Piece, length
-from erc_lib.features.store import FeatureStore, StoredFeatures, card_hash
+from erc_lib.features.store import FeatureStore, StoredFeatures, card_hash, write_whole
 from erc_lib.features.visual import ClipExtractor, FaceExtractor
 
 LONG = 30.0  # s: an utterance that lasts longer is mentioned in the summary; two of MELD's test clips do, one for 305 s
@@ -101,21 +108,24 @@ def extract_features(
     if workers < 0:
         raise ConfigError(f"workers counts from 0, so it cannot be {workers}")
     store = store or FeatureStore()
-    cards = [{**e.card(), "alignment": alignment} for e in extractors]  # loads the weights, so that what is missing is said before the first clip
+    boxed = any(c.boxes is not None for c in clips.values())
+    cards = [{**e.card(), "alignment": alignment, **({"faces_of": "the active speaker, by given boxes" if boxed else "everybody"} if isinstance(e, FaceExtractor) else {})} for e in extractors]  # loads the weights, so that what is missing is said before the first clip
     journal = _Journal(store.root / ".extracting" / corpus.name.replace("/", "_") / "+".join(names), {"cards": [card_hash(c) for c in cards], "clips": _fingerprint(clips)})
-    todo = [u for u in clips if u not in journal.done]
-    taken = len(clips) - len(todo)
-    with tqdm(total=len(clips), initial=taken, unit="utterance", desc=corpus.name, disable=not progress, smoothing=0.05) as bar:
-        bad = 0
-        for utterance, rows, faults in _run(todo, clips, extractors, workers):
-            journal.write(utterance, rows, faults)
-            bad += bool(faults)
-            bar.set_postfix(failed=bad)
-            bar.update()
-    if todo and bad == len(clips):
-        first = next(iter(journal.faults.values()))
-        raise DataError(f"{corpus.name}: not one of {len(clips)} utterances could be read; first: {next(iter(first.values()))}")
-    return _finish(corpus, clips, extractors, names, cards, journal, store, taken)
+    try:
+        todo = [u for u in clips if u not in journal.done]
+        taken = len(clips) - len(todo)
+        with tqdm(total=len(clips), initial=taken, unit="utterance", desc=corpus.name, disable=not progress, smoothing=0.05) as bar:
+            for utterance, rows, faults in _run(todo, clips, extractors, workers):
+                journal.write(utterance, rows, faults)
+                bar.set_postfix(failed=len(journal.faults))
+                bar.update()
+        for i, name in enumerate(names):
+            reasons = [f[i] for f in journal.faults.values() if i in f]
+            if len(reasons) == len(clips):
+                raise DataError(f"{corpus.name}, {name}: not one of {len(clips)} utterances could be read; first: {reasons[0]}")
+        return _finish(corpus, clips, extractors, names, cards, journal, store, taken)
+    finally:
+        journal.close()
 
 
 def extractor_of(card: Mapping[str, Any], *, weights: Path | str | None = None) -> Extractor:
@@ -128,18 +138,27 @@ def extractor_of(card: Mapping[str, Any], *, weights: Path | str | None = None) 
         DataError: features made elsewhere, weights that must be named, or other weights than the card's.
     """
     name, recipe = f"{card.get('modality')} features {card.get('name')!r}", card.get("recipe")
+    if str(card.get("faces_of", "")).startswith("the active speaker"):
+        raise DataError(f"the {name} look at the active speaker alone, by boxes that another recording does not have; take features of all faces")
     if not recipe:
         raise DataError(f"the {name} were not extracted here ({card.get('extractor')}), so those of another recording cannot be made alike")
     ((kind, settings),) = recipe.items()
     if kind == "audio":
-        return AudioExtractor(settings)
+        return _alike(AudioExtractor(settings), card, name, ("version",))
     needs_file = settings["weights"] not in ("download", "none")
     if needs_file and weights is None:
         raise DataError(f"the {name} were made with the weights {settings['weights']}; name that file")
     given = weights if needs_file else settings["weights"]
     extractor = ClipExtractor(given) if kind == "clip" else FaceExtractor(**{**settings, "weights": given})
-    if extractor.card()["weights_sha256"] != card["weights_sha256"]:
-        raise DataError(f"the {name} were made with weights whose sha256 is {card['weights_sha256'][:12]}...; those in {given} are others")
+    return _alike(extractor, card, name, ("weights_sha256", "detector_sha256", "margin"))
+
+
+def _alike(extractor: Extractor, card: Mapping[str, Any], name: str, entries: Sequence[str]) -> Extractor:
+    """The extractor, if what its own card says of ``entries`` is what ``card`` says."""
+    own = extractor.card()
+    for entry in entries:
+        if own.get(entry) != card.get(entry):
+            raise DataError(f"the {name} were made with {entry} {str(card.get(entry))[:24]}, here it is {str(own.get(entry))[:24]}; features made here would be others")
     return extractor
 
 
@@ -174,25 +193,26 @@ def _run(todo: Sequence[str], clips: Mapping[str, Clip], extractors: Sequence[Ex
     lost: list[str] = []  # in the hands of a pool that died: one of them killed it
     while waiting or lost:
         alone = bool(lost)  # then one at a time, so that the one is known
-        with _pool(extractors, 1 if alone else workers) as pool:
-            running: dict[Future, str] = {}
-            try:
-                while running or lost or waiting:
-                    source = lost if alone else waiting
-                    while source and len(running) < (1 if alone else AHEAD * workers):
-                        utterance = source.pop()
-                        running[pool.submit(_one, clips[utterance])] = utterance
-                    if not running:
-                        break
-                    for future in wait(running, return_when=FIRST_COMPLETED).done:
-                        result = future.result()
-                        yield running.pop(future), *result
-            except BrokenProcessPool:
-                if alone:
-                    (utterance,) = running.values()
-                    yield utterance, [], {i: "a worker died of it; the file is probably damaged" for i in range(len(extractors))}
-                else:
-                    lost = list(running.values())
+        source = lost if alone else waiting
+        pool, running = _pool(extractors, 1 if alone else min(workers, len(waiting))), {}
+        try:
+            while running or source:
+                while source and len(running) < (1 if alone else AHEAD * workers):
+                    running[pool.submit(_one, clips[source[-1]])] = source[-1]
+                    source.pop()  # only now: a pool may die between two of them
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    result = future.result()
+                    yield running.pop(future), *result
+        except BrokenProcessPool:
+            if alone and running:
+                (utterance,) = running.values()
+                yield utterance, [], dict.fromkeys(range(len(extractors)), "a worker died of it; the file is probably damaged")
+            else:
+                lost += running.values()
+                if not running and source:  # it died before it took anything, which no clip can have caused
+                    raise DataError("the workers die before they begin; try --workers 0, which shows why") from None
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)  # an interrupt need not wait for what nobody will read
 
 
 def _pool(extractors: Sequence[Extractor], workers: int) -> ProcessPoolExecutor:
@@ -206,6 +226,8 @@ _extractors: Sequence[Extractor] = ()
 def _begin(extractors: Sequence[Extractor]) -> None:
     global _extractors
     _extractors = extractors
+    if parent_process() is not None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to answer
     torch.set_num_threads(1)  # with two, MTCNN on two busy cores was seen to be 38 times slower
 
 
@@ -217,27 +239,30 @@ def _one(clip: Clip) -> tuple[list, dict[int, str]]:
     faults: dict[int, str] = {}
     try:
         rows.append(length(clip.pieces))
-    except DataError as error:
-        return [], dict.fromkeys(range(len(_extractors)), str(error))
+    except Exception as error:
+        return [], dict.fromkeys(range(len(_extractors)), _reason(error))
     for i, extractor in enumerate(_extractors):
         try:
-            if clip.boxes is not None and isinstance(extractor, FaceExtractor):
-                rows.append(extractor(clip.pieces, clip.boxes, FAIR_RATE))
-            else:
-                rows.append(extractor(clip.pieces))
+            speaker_only = clip.boxes is not None and isinstance(extractor, FaceExtractor)
+            vector, remark = extractor(clip.pieces, clip.boxes, clip.box_rate) if speaker_only else extractor(clip.pieces)
+            if np.shape(vector) != (extractor.dims,) or not np.isfinite(vector).all():
+                raise DataError(f"{extractor.name} gave {np.shape(vector)} with {int((~np.isfinite(vector)).sum())} values that are not finite, not {extractor.dims} numbers")
+            rows.append((vector, remark))
         except Exception as error:  # a decoder or a network may fail in ways nobody has listed, and no clip may stop the run
-            faults[i] = str(error) if isinstance(error, DataError) else f"{type(error).__name__}: {error}"
+            faults[i] = _reason(error)
             rows.append((None, ""))
     return rows, faults
 
 
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, DataError) else f"{type(error).__name__}: {error}"
+
+
 def _fingerprint(clips: Mapping[str, Clip]) -> str:
     """Changes when a file, its size or its piece changes."""
-    import hashlib
-
     digest = hashlib.sha256()
     for utterance, clip in clips.items():
-        sizes = [p.path.stat().st_size if p.path.exists() else -1 for p in clip.pieces]
+        sizes = [[(stat := p.path.stat()).st_size, stat.st_mtime_ns] if p.path.exists() else -1 for p in clip.pieces]
         digest.update(json.dumps([utterance, [[str(p.path), p.start, p.end] for p in clip.pieces], sizes, sorted((clip.boxes or {}).items())]).encode())
     return digest.hexdigest()
 
@@ -251,16 +276,24 @@ class _Journal:
         self.faults: dict[str, dict[int, str]] = {}
         self.seconds: dict[str, float] = {}
         record = folder / "basis.json"
-        if folder.exists() and (not record.is_file() or json.loads(record.read_text()) != basis):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = open(folder.parent / f".{folder.name}.lock", "w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.stat(self._lock.name).st_ino != os.fstat(self._lock.fileno()).st_ino:
+                raise BlockingIOError  # another process has just removed this file and made a new one
+        except (BlockingIOError, FileNotFoundError):
+            raise DataError(f"{folder.name}: another process is extracting these features of {folder.parent.name}; wait for it") from None
+        if folder.exists() and _read_json(record) != basis:
             shutil.rmtree(folder)  # other clips, other weights: nothing of it can be used
         folder.mkdir(parents=True, exist_ok=True)
-        record.write_text(json.dumps(basis))
+        write_whole(record, json.dumps(basis).encode())
         for path in folder.glob("*.npz"):
             try:
                 with np.load(path, allow_pickle=False) as file:
                     head = json.loads(str(file["head"]))
-            except (OSError, ValueError, KeyError):
-                path.unlink()  # half-written when the machine went down: done again
+            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+                path.unlink()  # damaged when the machine went down: done again
                 continue
             if not head["faults"]:  # what failed is tried again
                 self._know(head["utterance"], path, head)
@@ -283,12 +316,27 @@ class _Journal:
             "utterance": utterance, "seconds": rows[0] if rows else 0.0, "remarks": [r for _, r in vectors],
             "faults": {str(k): v for k, v in faults.items()},
         }  # fmt: skip
-        path = self.folder / (utterance.replace("/", "__") + ".npz")
-        half = path.with_suffix(".writing")
-        with open(half, "wb") as file:
-            np.savez(file, head=json.dumps(head), **{f"v{i}": v for i, (v, _) in enumerate(vectors) if v is not None})
-        half.replace(path)
+        path = self.folder / f"{hashlib.sha256(utterance.encode()).hexdigest()}.npz"  # ids may hold what no file name may
+        content = io.BytesIO()
+        np.savez(content, head=json.dumps(head), **{f"v{i}": v for i, (v, _) in enumerate(vectors) if v is not None})
+        write_whole(path, content.getvalue())
         self._know(utterance, path, head)
 
     def remove(self) -> None:
         shutil.rmtree(self.folder)
+
+    def close(self) -> None:
+        """Lets other processes have it."""
+        Path(self._lock.name).unlink(missing_ok=True)
+        self._lock.close()
+        for folder in (self.folder.parent, self.folder.parent.parent):
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # only if nothing else is in progress there
+
+
+def _read_json(path: Path) -> Any:
+    """What a file holds, None where it is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None

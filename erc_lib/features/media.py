@@ -32,32 +32,50 @@ class Piece:
     end: float | None = None
 
     def __post_init__(self) -> None:
-        if self.start < 0 or (self.end is not None and self.end <= self.start):
+        if not self.start >= 0 or (self.end is not None and self.end <= self.start):
             lasts = "" if self.end is None else f", so it lasts {self.end - self.start:g} s"
             raise DataError(f"{self.path}: a piece from {self.start:g} to {self.end if self.end is not None else 'its end'} s{lasts}; mend its times")
 
 
 @dataclass(frozen=True)
 class Media:
-    """What a file holds: seconds (of its longest stream), frame_rate (pictures per second, 0 without any), sound (whether there is any)."""
+    """What a file holds: seconds (of its longest stream), pictures_end (when its last picture ends), frame_rate (pictures per second on average, 0 without
+    any), sound (whether there is any)."""
 
     seconds: float
+    pictures_end: float
     frame_rate: float
     sound: bool
 
 
 def probe(path: Path | str) -> Media:
-    """What is in a media file, by its header.
+    """What is in a media file, by its header; where that names no length, by its packets, none of which is decoded.
 
     Raises:
         DataError: it is missing, no media file or damaged.
     """
     with _opened(path) as container:
+        origin = _origin(container)
         video = container.streams.video[0] if container.streams.video else None
-        seconds = [float(s.duration * s.time_base) for s in (*container.streams.video, *container.streams.audio) if s.duration]
-        seconds += [container.duration / 1e6] * bool(container.duration and not seconds)
+        seconds = _seconds(container, video, origin) if video is not None else 0.0
+        sound = _seconds(container, container.streams.audio[0], origin) if container.streams.audio else 0.0
+        if not max(seconds, sound) and container.duration:
+            seconds = sound = container.duration / 1e6
+        if not max(seconds, sound):  # a stream that was never closed, as browsers record
+            ends = [float((p.pts + (p.duration or 0)) * p.time_base) - origin for p in container.demux() if p.pts is not None]
+            seconds = sound = max(ends, default=0.0)
         rate = float(video.average_rate or 0) if video is not None else 0.0
-        return Media(max(seconds, default=0.0), rate, bool(container.streams.audio))
+        return Media(max(seconds, sound), seconds or sound, rate, bool(container.streams.audio))
+
+
+def _origin(container: av.container.InputContainer) -> float:
+    """The time that counts as 0, for pictures and sound alike: where the file itself begins."""
+    return (container.start_time or 0) / 1e6
+
+
+def _seconds(container: av.container.InputContainer, stream: av.stream.Stream, origin: float) -> float:
+    """When a stream ends, counted from the file's beginning; 0 where its header does not say."""
+    return float(((stream.start_time or 0) + stream.duration) * stream.time_base) - origin if stream.duration else 0.0
 
 
 def length(pieces: Sequence[Piece]) -> float:
@@ -81,9 +99,10 @@ def pictures(pieces: Sequence[Piece], count: int) -> list[tuple[float, np.ndarra
         media = probe(piece.path)
         if not media.frame_rate:
             raise DataError(f"{piece.path} has no pictures, only sound; leave out --visual for it, or give a video")
-        seconds = min(piece.end if piece.end is not None else media.seconds, media.seconds or float("inf")) - piece.start
-        if seconds <= 0:
-            raise DataError(f"{piece.path}: the piece begins at {piece.start:g} s, but the file ends at {media.seconds:g} s; mend its times")
+        end = media.pictures_end or float("inf")
+        seconds = min(piece.end if piece.end is not None else end, end) - piece.start
+        if not 0 < seconds < float("inf"):
+            raise DataError(f"{piece.path}: the piece begins at {piece.start:g} s, but the pictures of the file end at {media.pictures_end:g} s; mend its times")
         spans.append((piece, total, seconds))
         total += seconds
         frames += max(1, round(seconds * media.frame_rate))
@@ -104,26 +123,37 @@ def _pictures_at(path: Path, times: Sequence[float]) -> Iterator[np.ndarray]:
     with _opened(path) as container:
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 1
-        begin = float((stream.start_time or 0) * stream.time_base)
-        step = 1 / float(stream.average_rate or 25)
-        current, decoded = None, container.decode(stream)
+        origin = _origin(container)
+
+        def shown(frame: av.VideoFrame) -> float:
+            return float(frame.time or 0) - origin
+
+        current = following = None
+        decoded = _decoded(container, stream, path)
         for time in times:
-            at = None if current is None else float(current.time) - begin
-            if time > JUMP and (at is None or time - at > JUMP):
-                container.seek(int((time + begin) / stream.time_base), stream=stream, backward=True)
-                current, decoded = None, container.decode(stream)
-            while current is None or float(current.time) - begin + step <= time:
-                try:
-                    current = next(decoded)
-                except StopIteration:
-                    break
-                except av.FFmpegError as error:
-                    if current is None:
-                        raise DataError(f"{path}: no picture can be decoded at {time:g} s ({error}); the file is damaged") from None
-                    break
+            if time > JUMP and (current is None or time - shown(current) > JUMP) and (following is None or shown(following) <= time):
+                container.seek(int((time + origin) / stream.time_base), stream=stream, backward=True)
+                current, decoded = None, _decoded(container, stream, path)
+                following = next(decoded, None)
+            elif current is None:
+                following = next(decoded, None)
+            while following is not None and (current is None or shown(following) <= time):  # a picture lasts until the next one is shown
+                current, following = following, next(decoded, None)
             if current is None:
                 return
             yield current.to_ndarray(format="rgb24")
+
+
+def _decoded(container: av.container.InputContainer, stream: av.stream.Stream, path: Path) -> Iterator[av.VideoFrame]:
+    """The frames of a stream; where it is damaged further on, those before. DataError if there is none."""
+    any_ = False
+    try:
+        for frame in container.decode(stream):
+            any_ = True
+            yield frame
+    except av.FFmpegError as error:
+        if not any_:
+            raise DataError(f"{path}: no picture can be decoded ({error}); the file is damaged") from None
 
 
 def sound(pieces: Sequence[Piece]) -> np.ndarray:
@@ -142,20 +172,20 @@ def _sound_of(piece: Piece) -> np.ndarray:
             return np.zeros(0, np.float32)
         stream = container.streams.audio[0]
         stream.codec_context.thread_count = 1
-        resampler = av.AudioResampler(format="flt", layout="mono", rate=SOUND_RATE)
-        begin = float((stream.start_time or 0) * stream.time_base)
+        resampler = av.AudioResampler(format="fltp", rate=SOUND_RATE)  # channels stay apart: FFmpeg's own mix is louder than either of them
+        origin = _origin(container)
         if piece.start > JUMP:
-            container.seek(int((piece.start + begin) / stream.time_base), stream=stream, backward=True)
+            container.seek(int((piece.start + origin) / stream.time_base), stream=stream, backward=True)
         chunks: list[np.ndarray] = []
         first = None
         try:
             for frame in container.decode(stream):
-                at = float(frame.time or 0) - begin
+                at = float(frame.time or 0) - origin
                 first = at if first is None else first
                 if piece.end is not None and at >= piece.end:
                     break
-                chunks += [f.to_ndarray().ravel() for f in resampler.resample(frame)]
-            chunks += [f.to_ndarray().ravel() for f in resampler.resample(None)]
+                chunks += [f.to_ndarray().mean(axis=0) for f in resampler.resample(frame)]
+            chunks += [f.to_ndarray().mean(axis=0) for f in resampler.resample(None)]
         except av.FFmpegError as error:
             if not chunks:
                 raise DataError(f"{piece.path}: its sound cannot be decoded ({error}); the file is damaged") from None
@@ -163,7 +193,7 @@ def _sound_of(piece: Piece) -> np.ndarray:
             return np.zeros(0, np.float32)
         samples = np.concatenate(chunks).astype(np.float32)
         skip = max(0, round((piece.start - first) * SOUND_RATE))
-        keep = None if piece.end is None else skip + round((piece.end - max(piece.start, first)) * SOUND_RATE)
+        keep = None if piece.end is None else max(skip, skip + round((piece.end - max(piece.start, first)) * SOUND_RATE))
         return samples[skip:keep]
 
 

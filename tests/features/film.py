@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -42,23 +43,29 @@ def speech(folder: Path, seconds: float) -> np.ndarray:
     return np.resize(x, round(seconds * RATE))
 
 
-def film(path: Path, pictures: Sequence[np.ndarray] = (), sound: np.ndarray | None = None, *, rate: int = 25) -> Path:
-    """Writes a media file of these pictures and this sound (float32 at 44.1 kHz)."""
+def film(path: Path, pictures: Sequence[np.ndarray] = (), sound: np.ndarray | None = None, *, rate: int = 25, times: Sequence[float] = ()) -> Path:
+    """Writes a media file of these pictures and this sound (float32 (N,) or (2, N) at 44.1 kHz). ``times``: when each picture is shown, in seconds."""
     with av.open(str(path), "w") as container:
         video = audio = None
         if len(pictures):
             video = container.add_stream("mpeg4", rate=rate)
             video.height, video.width, video.pix_fmt, video.gop_size = *pictures[0].shape[:2], "yuv420p", 12
             video.bit_rate = 4_000_000
+            if len(times):
+                video.codec_context.time_base = Fraction(1, 1000)
         if sound is not None:
-            audio = container.add_stream("aac", rate=RATE, layout="mono")
-        for picture in pictures:
-            container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            sound = np.atleast_2d(sound)
+            audio = container.add_stream("aac", rate=RATE, layout="stereo" if len(sound) == 2 else "mono")
+        for i, picture in enumerate(pictures):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            if len(times):
+                frame.pts, frame.time_base = round(1000 * times[i]), Fraction(1, 1000)
+            container.mux(video.encode(frame))
         if video is not None:
             container.mux(video.encode())
         if audio is not None:
-            for i in range(0, len(sound), 1024):
-                frame = av.AudioFrame.from_ndarray(sound[None, i : i + 1024], format="fltp", layout="mono")
+            for i in range(0, sound.shape[1], 1024):
+                frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound[:, i : i + 1024]), format="fltp", layout="stereo" if len(sound) == 2 else "mono")
                 frame.rate, frame.pts = RATE, i
                 container.mux(audio.encode(frame))
             container.mux(audio.encode())

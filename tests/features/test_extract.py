@@ -15,7 +15,7 @@ from erc_lib.errors import ConfigError, DataError
 from erc_lib.features import extract as module
 from erc_lib.features.audio import AudioExtractor
 from erc_lib.features.clips import Clip, clips_of
-from erc_lib.features.extract import extract_features
+from erc_lib.features.extract import extract_features, extractor_of
 from erc_lib.features.media import Piece
 from erc_lib.features.reduce import load_reduction, reduce_features
 from erc_lib.features.store import FeatureStore
@@ -79,7 +79,7 @@ def test_what_is_stored_and_what_is_said(media, corpus, tmp_path, workers):
     assert np.array_equal(heard.array[0], direct)
     assert summary.failed["brightness"] == seen.card["failed"] and summary.taken == 0 and summary.utterances == 5
     text = str(summary)
-    assert "1 with no sound; 2 failed" in text and "d0/1: " in text and not (tmp_path / ".extracting" / "mine").exists() or not any((tmp_path / ".extracting" / "mine").iterdir())
+    assert "1 with no sound; 2 failed" in text and "d0/1: " in text and not (tmp_path / ".extracting").exists()
 
 
 def test_an_interrupted_run_goes_on_and_tries_again_what_failed(media, corpus, tmp_path, monkeypatch):
@@ -121,6 +121,113 @@ def test_other_clips_begin_anew(media, corpus, tmp_path, monkeypatch):
     assert summary.taken == 0 and store.load("mine", "visual", "brightness").array[0, 1] == pytest.approx(0.6)
 
 
+class Odd(Brightness):
+    """NaN of one film, a fault of every film without sound."""
+
+    name = "odd"
+
+    def __call__(self, pieces):
+        if pieces[0].path.name == "0.mp4":
+            return np.array([np.nan, 1.0], np.float32), ""
+        return super().__call__(pieces)
+
+
+def test_numbers_that_are_not_finite_are_a_fault_of_their_clip_alone(media, corpus, tmp_path):
+    summary = extract_features(corpus, clips_of(corpus, media), [Odd(str(tmp_path / "log"))], store=FeatureStore(tmp_path / "store"), progress=False)
+    assert "odd gave (2,) with 1 values that are not finite" in summary.failed["odd"]["d0/0"] and summary.stored[0].array[3, 0] == pytest.approx(100, abs=3)
+
+
+def test_one_extractor_may_fail_everywhere_only_if_no_other_is_hurt(corpus, tmp_path):
+    folder = tmp_path / "sounds"
+    folder.mkdir()
+    for name in ("d0_0", "d0_1", "d0_2", "d0_3", "d1_0"):
+        film(folder / f"{name}.m4a", sound=tone(0.5))
+    with pytest.raises(DataError, match="mine, brightness: not one of 5 utterances could be read; first: .* has no pictures"):
+        extract_features(corpus, clips_of(corpus, folder), [AudioExtractor("eGeMAPSv02"), Brightness(str(tmp_path / "log"))], store=FeatureStore(tmp_path / "store"), progress=False)
+    summary = extract_features(corpus, clips_of(corpus, folder), [AudioExtractor("eGeMAPSv02")], store=FeatureStore(tmp_path / "store"), progress=False)
+    assert not summary.failed["eGeMAPSv02"]
+
+
+def test_ids_that_a_file_name_could_not_tell_apart(media, tmp_path):
+    names = ("a/b", "a__b", "x" * 300)
+    dialogue = Dialogue("d", torch.zeros(3, dtype=torch.long), torch.zeros(3, dtype=torch.long), {}, ids=names)
+    clips = {n: Clip((Piece(media / f),)) for n, f in zip(names, ("d0/0.mp4", "d0_3.mkv", "d1_0.mp4"), strict=True)}
+    summary = extract_features(Corpus("odd", [dialogue], [], [], ("x", "y")), clips, [Brightness(str(tmp_path / "log"))], store=FeatureStore(tmp_path / "store"), progress=False)
+    assert np.allclose(summary.stored[0].array[:, 0], [50, 100, 150], atol=3)
+
+
+def unfinished(corpus, clips, extractors, store, monkeypatch):
+    """An extraction that was interrupted just before its end; its folder."""
+    monkeypatch.setattr(module, "_finish", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        extract_features(corpus, clips, extractors, store=store, progress=False)
+    monkeypatch.undo()
+    (folder,) = (store.root / ".extracting" / "mine").iterdir()
+    return folder
+
+
+def test_what_was_damaged_meanwhile_is_done_again(media, corpus, tmp_path, monkeypatch):
+    store, log = FeatureStore(tmp_path / "store"), tmp_path / "log"
+    folder = unfinished(corpus, clips_of(corpus, media), [Brightness(str(log))], store, monkeypatch)
+    one, other, *_ = sorted(folder.glob("*.npz"))
+    one.write_bytes(b"")
+    other.write_bytes(other.read_bytes()[:100])
+    before = len(log.read_text().split())
+    summary = extract_features(corpus, clips_of(corpus, media), [Brightness(str(log))], store=store, progress=False)
+    assert summary.taken <= 3 and len(log.read_text().split()) > before - 1
+    assert np.allclose(summary.stored[0].array[[0, 3, 4], 0], [50, 100, 150], atol=3)
+    folder = unfinished(corpus, clips_of(corpus, media), [Brightness(str(log))], store, monkeypatch)
+    (folder / "basis.json").write_text("")
+    assert extract_features(corpus, clips_of(corpus, media), [Brightness(str(log))], store=store, progress=False).taken == 0
+
+
+def test_other_weights_begin_anew(media, corpus, tmp_path, monkeypatch):
+    store = FeatureStore(tmp_path / "store")
+
+    class Other(Brightness):
+        def card(self):
+            return {**super().card(), "weights_sha256": "other"}
+
+    unfinished(corpus, clips_of(corpus, media), [Brightness(str(tmp_path / "log"))], store, monkeypatch)
+    assert extract_features(corpus, clips_of(corpus, media), [Other(str(tmp_path / "log"))], store=store, progress=False).taken == 0
+
+
+def test_two_processes_do_not_extract_the_same(media, corpus, tmp_path):
+    store, clips = FeatureStore(tmp_path / "store"), clips_of(corpus, media)
+
+    class Nested(Brightness):
+        def __call__(self, pieces):
+            with pytest.raises(DataError, match="another process is extracting these features of mine"):
+                extract_features(corpus, clips, [Brightness(self.log)], store=store, progress=False)
+            return super().__call__(pieces)
+
+    assert extract_features(corpus, clips, [Nested(str(tmp_path / "log"))], store=store, progress=False).utterances == 5
+
+
+def test_a_pool_that_dies_between_two_clips_loses_none(media, corpus, tmp_path, monkeypatch):
+    """The worker of the first clip dies while the journal is written, so that the next submission finds a broken pool."""
+    import time
+
+    killer = tmp_path / "kills.mp4"
+    killer.write_bytes((media / "d0" / "0.mp4").read_bytes())
+    good = media / "d0" / "0.mp4"
+    names = [f"d0/{i}" for i in range(24)]
+    dialogue = Dialogue("d0", torch.zeros(24, dtype=torch.long), torch.zeros(24, dtype=torch.long), {}, ids=tuple(names))
+    clips = {n: Clip((Piece(killer if i == 9 else good),)) for i, n in enumerate(names)}
+    write = module._Journal.write
+    monkeypatch.setattr(module._Journal, "write", lambda *a: (time.sleep(0.05), write(*a)))
+    summary = extract_features(Corpus("mine", [dialogue], [], [], ("x", "y")), clips, [Brightness(str(tmp_path / "log"))], store=FeatureStore(tmp_path / "store"), workers=2, progress=False)
+    assert list(summary.failed["brightness"]) == ["d0/9"] and (summary.stored[0].array[:, 0] > 40).sum() == 23
+
+
+def test_two_files_for_one_utterance_are_an_error(media, corpus, tmp_path):
+    for folder in ("s1", "s2"):
+        (tmp_path / folder).mkdir()
+        film(tmp_path / folder / "d0_0.mp4", [grey(9)] * 3)
+    with pytest.raises(DataError, match="2 files could be utterance 'd0/0': s1/d0_0.mp4, s2/d0_0.mp4; keep one"):
+        clips_of(corpus, tmp_path)
+
+
 def test_a_clip_that_kills_its_worker_is_recorded_and_the_others_are_done(media, corpus, tmp_path):
     killer = tmp_path / "kills.mp4"
     killer.write_bytes((media / "d0" / "0.mp4").read_bytes())
@@ -146,7 +253,7 @@ def test_one_s_own_corpus_names_its_media_itself(media, tmp_path):
     (folder / "clips").mkdir(parents=True)
     film(folder / "clips" / "monday.mp4", [grey(50)] * 25 + [grey(150)] * 25)
     (folder / "utterances.csv").write_text(
-        "dialogue,order,speaker,text,label,start,end,media\nmonday,1,Anna,\"Well, where?\",joy,0,1,clips/monday.mp4\nmonday,2,Ben,Home,anger,0:00:01,0:00:02,clips/monday.mp4\nmonday,4,Ben,No,joy,,,\n"
+        "dialogue,order,speaker,text,label,start,end,media\nmonday,01, Anna,\"Well, where?\",joy,0,1,clips/monday.mp4\nmonday,2,Ben,Home,anger,0:00:01,0:00:02,clips/monday.mp4\nmonday,4,Ben,No,joy,,,\n"
     )
     corpus = load_corpus("folder", path=str(folder))
     clips = clips_of(corpus, folder / "utterances.csv")
@@ -261,9 +368,13 @@ def test_meld_fair_s_boxes_reach_the_face_extractor(meld, tmp_path):
     (fair / "MELD_active_speaker_face_bboxes.csv").write_text(rows)
     clips = clips_of(corpus, archive, alignment="fair", fair=fair)
     assert clips["train/dia0_utt0"].boxes[3] == (8.0, 8.0, 40.0, 40.0) and clips["train/dia0_utt2"].boxes == {}
+    assert clips["train/dia0_utt0"].box_rate == pytest.approx(23.976, abs=1e-3)
     extractor = FaceExtractor("densenet342", "none", frames=2)
     summary = extract_features(corpus, clips, [extractor], store=FeatureStore(tmp_path / "store"), alignment="fair", progress=False)
     array = summary.stored[0].array
+    assert summary.stored[0].card["faces_of"].startswith("the active speaker")
+    with pytest.raises(DataError, match="look at the active speaker alone"):
+        extractor_of(summary.stored[0].card)
     assert array[0].any() and not array[1:].any() and summary.empty["faces-densenet342-random-fair"] == {"no face": 2}
     (fair / "MELD_active_speaker_face_bboxes.csv").write_text("Split,Dialogue ID\ntrain,0\n")
     with pytest.raises(DataError, match="no column 'Utterance ID'"):

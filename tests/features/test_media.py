@@ -119,13 +119,64 @@ def test_a_truncated_file_gives_what_is_whole_or_one_error(clip, folder):
         pictures([Piece(no_index)], 5)
 
 
-@pytest.mark.parametrize(("start", "end"), [(-1.0, 2.0), (2.0, 2.0), (3.0, 1.5)])
+@pytest.mark.parametrize(("start", "end"), [(-1.0, 2.0), (2.0, 2.0), (3.0, 1.5), (float("nan"), 1.0)])
 def test_a_piece_must_have_a_length(clip, start, end):
     with pytest.raises(DataError, match="mend its times"):
         Piece(clip, start, end)
 
 
 def test_a_piece_beyond_the_end(clip):
-    with pytest.raises(DataError, match="begins at 20 s, but the file ends at 10"):
+    with pytest.raises(DataError, match="begins at 20 s, but the pictures of the file end at 10"):
         pictures([Piece(clip, 20.0, 21.0)], 5)
     assert len(sound([Piece(clip, 20.0, 21.0)])) == 0
+
+
+def test_pictures_that_begin_late_keep_their_time_beside_the_sound(folder):
+    """Sound from 0, pictures from 3 s on, one a tenth of a second: what is seen at 4 s is what is heard at 4 s."""
+    late = film(folder / "late.mkv", [grey(i) for i in range(0, 100, 2)], tone(8), times=[3 + i / 10 for i in range(50)])
+    for t, brightness in shown(Piece(late, 4.0, 6.0), 4):
+        assert abs(brightness - 20 * (4 + t - 3)) <= 3, t
+    signal = np.concatenate([tone(4, 220), tone(4, 880)])
+    heard = sound([Piece(film(folder / "both.mkv", [grey(i) for i in range(50)], signal, times=[3 + i / 10 for i in range(50)]), 4.5, 5.5)])
+    assert np.argmax(np.abs(np.fft.rfft(heard))) * 16000 / len(heard) == pytest.approx(880, abs=3)
+
+
+def test_a_picture_is_shown_until_the_next_one_whatever_the_rate(folder):
+    """Variable frame rate: brightness 10 from 0 s, 60 from 2 s, 200 from 7 s to 8 s."""
+    slides = film(folder / "slides.mkv", [grey(10), grey(60), grey(200), grey(200)], times=[0, 2, 7, 8])
+    for t in (0.5, 1.9, 2.1, 4.0, 6.9, 7.5):
+        (only,) = pictures([Piece(slides, t - 0.01, t + 0.01)], 1)
+        assert only[1].mean() == pytest.approx(10 if t < 2 else 60 if t < 7 else 200, abs=3), t
+
+
+def test_pictures_are_taken_where_there_are_any_though_the_sound_goes_on(folder):
+    short = film(folder / "short.mp4", [grey(4 * i) for i in range(50)], tone(10))
+    found = shown(Piece(short), 10)
+    assert found[-1][0] < 2 and len({b for _, b in found}) == 10
+
+
+def test_stereo_is_the_mean_of_its_channels(folder):
+    left, right = tone(1.0, 220), tone(1.0, 220)
+    both, one = (sound([Piece(film(folder / f"{name}.m4a", sound=x))]) for name, x in (("both", np.stack([left, right])), ("one", np.stack([left, 0 * right]))))
+    mono = sound([Piece(film(folder / "mono.m4a", sound=left))])
+    level = lambda x: np.sqrt(np.mean(x[2000:14000] ** 2))  # noqa: E731
+    assert level(both) == pytest.approx(level(mono), rel=0.03) and level(one) == pytest.approx(level(mono) / 2, rel=0.05)
+
+
+def test_a_file_that_names_no_length(folder):
+    """A stream that was never closed, as a browser records it: Matroska through a pipe has no duration in its header."""
+    import io
+
+    import av
+
+    whole = film(folder / "closed.mkv", [grey(i) for i in range(50)], tone(2))
+    pipe = io.BytesIO()
+    with av.open(str(whole)) as source, av.open(pipe, "w", format="matroska", options={"live": "1"}) as target:
+        streams = {s.index: target.add_stream_from_template(s) for s in source.streams}
+        for packet in source.demux():
+            if packet.dts is not None:
+                packet.stream = streams[packet.stream.index]
+                target.mux(packet)
+    (folder / "live.mkv").write_bytes(pipe.getvalue())
+    assert probe(folder / "live.mkv").seconds == pytest.approx(2, abs=0.2)
+    assert len(pictures([Piece(folder / "live.mkv")], 5)) == 5 and len(sound([Piece(folder / "live.mkv")])) > 30000
