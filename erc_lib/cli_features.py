@@ -123,6 +123,8 @@ def extract_command(options: argparse.Namespace) -> int:
     from erc_lib.features.store import FeatureStore
     from erc_lib.features.visual import ClipExtractor, FaceExtractor
 
+    if options.visual == "r3d_18" and (options.frames, options.faces) != (20, "average"):
+        raise ConfigError("--frames and --faces are of faces; r3d_18 looks at 16 whole frames: drop them")
     extractors = [AudioExtractor(options.audio)] if options.audio else []
     if options.visual == "r3d_18":
         extractors.append(ClipExtractor(options.weights))

@@ -29,6 +29,8 @@ def predict_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", type=Path, metavar="INPUT", help="a transcript (.csv, .json, .srt, .txt) or a video with subtitles")
     parser.add_argument("--model", required=True, metavar="FILE|RUN", help="a file of `erc export`, or a run's digest")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for predictions.csv, emotions.png and emotions.html")
+    parser.add_argument("--media", type=Path, metavar="FILE", help="the recording of a transcript with times, for a model that reads audio or visual; default: INPUT")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="of the visual network, if the model's features were made with a file of weights")
     parser.add_argument("--store", type=Path, default=Path("runs"), help="store of runs")
     parser.add_argument("--force", action="store_true", help="replace existing files")
     parser.set_defaults(call=predict)
@@ -43,8 +45,8 @@ def predict(options: argparse.Namespace) -> int:
     check_output(options.output, names, force=options.force)
     turns = read_transcript(options.input)
     exported = open_model(options.model, options.store)
-    table = predict_turns(exported, turns, media=options.input)
-    notes, title = what_it_is_worth(exported), f"Emotions in {options.input.name}, as predicted"
+    table = predict_turns(exported, turns, media=options.media or options.input, weights=options.weights)
+    notes, title = what_it_is_worth(exported, table), f"Emotions in {options.input.name}, as predicted"
     contents = (_csv(table), _png(table, title), _page(table, title, notes))
     write_whole({options.output / name: content for name, content in zip(names, contents, strict=True)})
     print("\n".join([*notes, f"{len(table)} turns: {', '.join(names)} in {options.output}"]))

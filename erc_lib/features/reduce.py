@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load, save
 from sklearn.decomposition import PCA
 
 from erc_lib.data import Corpus
@@ -37,6 +37,15 @@ class Reduction:
             raise DataError(f"the reduction was fitted on features {len(self.mean)} wide, not {x.shape}; use those it was fitted on")
         return np.where(x.any(axis=1, keepdims=True), ((x - self.mean) / self.deviation) @ self.components.T, 0).astype(np.float32)
 
+    def to_bytes(self) -> bytes:
+        """As a safetensors file."""
+        return save({"mean": self.mean, "deviation": self.deviation, "components": np.ascontiguousarray(self.components)})
+
+    @classmethod
+    def from_bytes(cls, blob: bytes) -> Reduction:
+        """What :meth:`to_bytes` gave."""
+        return cls(**load(blob))
+
 
 def reduce_features(corpus: Corpus, modality: str, name: str, dims: int, *, store: FeatureStore | None = None) -> StoredFeatures:
     """Fits on the training utterances' stored features ``name`` and stores all of them reduced, as ``<name>-pca<dims>``, with the parameters beside.
@@ -60,7 +69,7 @@ def reduce_features(corpus: Corpus, modality: str, name: str, dims: int, *, stor
     deviation = np.where(deviation > 1e-8 * np.maximum(1, np.abs(mean)), deviation, np.inf)  # what never changes is 0 then
     fitted = PCA(dims, svd_solver="full").fit((x - mean) / deviation)
     reduction = Reduction(*(v.astype(np.float32) for v in (mean, deviation, fitted.components_)))
-    blob = save({"mean": reduction.mean, "deviation": reduction.deviation, "components": np.ascontiguousarray(reduction.components)})
+    blob = reduction.to_bytes()
     card = {k: v for k, v in stored.card.items() if k not in ("corpus", "modality", "name", "dims", "count", "dtype", "file", "sha256", "commit", "created")}
     card |= {
         "reduced_from": {"name": name, "card": stored.card_hash, "dims": stored.array.shape[1]}, "units": f"coordinates on {dims} principal components of z-scored features",
@@ -81,8 +90,9 @@ def load_reduction(corpus: str, modality: str, name: str, *, store: FeatureStore
     if "reduction_sha256" not in card:
         raise DataError(f"{modality} features {name!r} of {corpus!r} were not reduced here; there is nothing to load")
     try:
-        if hashlib.sha256(path.read_bytes()).hexdigest() != card["reduction_sha256"]:
+        blob = path.read_bytes()
+        if hashlib.sha256(blob).hexdigest() != card["reduction_sha256"]:
             raise DataError(f"{path} is damaged: its sha256 is not the one in the card; reduce the features again (`erc features reduce`)")
-        return Reduction(**load_file(path))
+        return Reduction.from_bytes(blob)
     except (OSError, SafetensorError) as error:
         raise DataError(f"{path} cannot be read ({error}); reduce the features again (`erc features reduce`)") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from importlib.metadata import version as installed
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -57,7 +58,8 @@ class FaceExtractor:
                 raise ConfigError(f"{what} must be at least 1, not {value}")
         self.backbone, self.weights, self.frames, self.faces, self.most_faces, self.longest_side = backbone, weights, frames, faces, most_faces, longest_side
         joined = {"average": "", "largest": "-largest", "concatenate": f"-concatenate{most_faces}"}[faces]
-        self.name = name or f"{'visextnet' if backbone in ('vggface2', 'resnet101') else 'faces'}-{backbone}{joined}{'-random' if weights == 'none' else ''}"
+        kind = "visextnet" if backbone in ("vggface2", "resnet101") else "faces"
+        self.name = name or f"{kind}-{backbone}{joined}{f'-{frames}frames' if frames != FRAMES else ''}{_of_weights(weights)}"
         self.dims = BACKBONES[backbone].dims * (most_faces if faces == "concatenate" else 1)
 
     @cached_property
@@ -149,7 +151,7 @@ class ClipExtractor:
 
     def __init__(self, weights: str = "download", *, name: str = "") -> None:
         self.weights = weights
-        self.name = name or f"r3d_18{'-random' if weights == 'none' else ''}"
+        self.name = name or f"r3d_18{_of_weights(weights)}"
         self.dims = BACKBONES["r3d_18"].dims
 
     @cached_property
@@ -171,3 +173,7 @@ class ClipExtractor:
             "sampling": f"{CLIP_FRAMES} frames at equal steps", "recipe": {"clip": {"weights": recorded(self.weights)}},
         }  # fmt: skip
 
+
+def _of_weights(weights: str | Path) -> str:
+    """What weights add to the name of features, so that those of one network do not replace those of another."""
+    return {"download": "", "none": "-random"}.get(str(weights), f"-{Path(weights).stem}")

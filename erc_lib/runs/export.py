@@ -32,6 +32,7 @@ from safetensors.torch import save as tensors_to_bytes
 from torch import Tensor
 
 from erc_lib.errors import ConfigError, DataError
+from erc_lib.features.reduce import Reduction, load_reduction
 from erc_lib.features.store import FeatureStore
 from erc_lib.runs.execute import load_model, load_run_statistics, restore_model
 from erc_lib.runs.spec import RunSpec, inner_encoder
@@ -39,6 +40,7 @@ from erc_lib.runs.store import DIGEST, WEIGHTS, Run, RunStore, plain
 
 FORMAT, VERSION = "erc-run", 1
 MANIFEST, SPEC, CARD, STATISTICS = "manifest.json", "spec.json", "card.json", "statistics.safetensors"
+REDUCTION = "reduction.{}.safetensors"  # of a modality
 WRITTEN = (1980, 1, 1, 0, 0, 0)  # the time of every member: the same run gives the same bytes
 
 
@@ -52,6 +54,7 @@ class Exported:
         label_names: the C classes in the order of the logits.
         features: modality -> card of the stored feature set the model was trained on; None where the features came with the
             corpus. The text of a model with a text encoder inside it has no entry.
+        reductions: modality -> the fitted step that made its features narrower (`erc features reduce`), where there was one.
         statistics: modality -> mean (D,) and factor (D,) of the training features; empty if the run did not standardise.
         environment, metrics: as in the run (:class:`~erc_lib.runs.store.Run`).
     """
@@ -64,6 +67,7 @@ class Exported:
     statistics: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
+    reductions: dict[str, Reduction] = field(default_factory=dict)
 
 
 def export_run(run: Run, path: str | Path, *, force: bool = False) -> Path:
@@ -86,6 +90,8 @@ def export_run(run: Run, path: str | Path, *, force: bool = False) -> Path:
     if statistics:
         named = {f"{m}.{k}": x.contiguous() for m, pair in statistics.items() for k, x in zip(("mean", "factor"), pair, strict=True)}
         members[STATISTICS] = tensors_to_bytes(named)
+    for m, reduction in _reductions(card["features"]).items():
+        members[REDUCTION.format(m)] = reduction.to_bytes()
     manifest = {"format": FORMAT, "version": VERSION, "sha256": {name: hashlib.sha256(x).hexdigest() for name, x in members.items()}}
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
@@ -140,6 +146,7 @@ def load_export(path: str | Path) -> Exported:
         return Exported(
             model, spec, stored["settings"], tuple(card["label_names"]), card["features"],
             _statistics(content.get(STATISTICS)), card["environment"], card["metrics"],
+            {m: Reduction.from_bytes(content[REDUCTION.format(m)]) for m in card["features"] if REDUCTION.format(m) in content},
         )  # fmt: skip
     except DataError:
         raise
@@ -152,8 +159,9 @@ def exported_of(run: Run) -> Exported:
     """What :func:`load_export` would give of ``run`` had it been exported."""
     card = _card(run)
     return Exported(
-        load_model(run), run.spec, run.settings, tuple(card["label_names"]), card["features"], load_run_statistics(run), run.environment, run.metrics
-    )
+        load_model(run), run.spec, run.settings, tuple(card["label_names"]), card["features"], load_run_statistics(run), run.environment, run.metrics,
+        _reductions(card["features"]),
+    )  # fmt: skip
 
 
 def find_run(name: str, store: RunStore) -> Run:
@@ -212,6 +220,11 @@ def _card(run: Run) -> dict[str, Any]:
         "label_names": corpus["label_names"], "modalities": list(run.spec.modalities), "features": features,
         "environment": run.environment, "metrics": run.metrics,
     }  # fmt: skip
+
+
+def _reductions(features: dict[str, dict[str, Any] | None]) -> dict[str, Reduction]:
+    """The parameters of reduced features, as they lie beside the features that the run was trained on."""
+    return {m: load_reduction(c["corpus"], m, c["name"]) for m, c in features.items() if c is not None and "reduction_sha256" in c}
 
 
 def _statistics(content: bytes | None) -> dict[str, tuple[Tensor, Tensor]]:

@@ -32,20 +32,25 @@ def open_model(name: str | Path, store: RunStore | str | Path = "runs") -> Expor
     return exported_of(find_run(str(name), store if isinstance(store, RunStore) else RunStore(store)))
 
 
-def predict_turns(exported: Exported, turns: Sequence[Turn], *, media: Path | None = None) -> pd.DataFrame:
+def predict_turns(exported: Exported, turns: Sequence[Turn], *, media: Path | None = None, weights: Path | None = None) -> pd.DataFrame:
     """One row per turn: turn (from 1), speaker, start, end (seconds, NaN where not known), text, predicted, p_<label> of each class.
+
+    Where sound or pictures were read, a column remark says of which turns there was none ("no sound", "no face"), so that zeros stood for them.
 
     Args:
         media: the sound or video the turns were spoken in; needed by a model that reads audio or visual.
+        weights: the file of a visual network's weights, where the training features were made with one.
 
     Raises:
         DataError: the model's features cannot be made of this input; the message names the modalities and what to do.
     """
-    dialogue = _with_features(exported, to_dialogue(turns), turns, media)
+    dialogue, remarks = _with_features(exported, to_dialogue(turns), turns, media, weights)
     table = predict_dialogues(exported, [dialogue])
     spoken = {"speaker": [t.speaker for t in turns], "start": [t.start for t in turns], "end": [t.end for t in turns]}
     frame = pd.DataFrame({"turn": np.arange(1, len(turns) + 1), **spoken, "text": [t.text for t in turns]})
     frame[["start", "end"]] = frame[["start", "end"]].astype(float)
+    if remarks is not None:
+        frame["remark"] = remarks
     return pd.concat([frame, table.drop(columns=["dialogue", "position"])], axis=1)
 
 
@@ -80,39 +85,45 @@ def modalities_used(exported: Exported) -> tuple[str, ...]:
     return exported.spec.modalities
 
 
-def media_features(media: Path, turns: Sequence[Turn], modalities: Iterable[str], cards: dict[str, dict | None]) -> dict[str, np.ndarray]:
-    """Modality -> float32 (L, D) features of what is heard or seen in ``media`` between start and end of each of L turns.
+def media_features(media: Path, turns: Sequence[Turn], modalities: Iterable[str], exported: Exported, *, weights: Path | None = None) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Modality -> float32 (L, D) features of what is heard or seen in ``media`` between start and end of each of L turns, made as those of the training; and a
+    remark for each turn, ``"no sound"`` or ``"no face"`` where there was nothing to take them from.
 
-    ``cards``: of the feature sets the model was trained on, which say by what extractor, and whether a fitted reduction follows.
+    Args:
+        weights: the file of a visual network's weights, where the features' card names one.
 
     Raises:
-        DataError: features that did not come from clips here, a turn without times or one that cannot be decoded.
+        DataError: features that did not come from clips here, a turn that lies outside the recording, or one that cannot be decoded.
     """
     from erc_lib.features.extract import extractor_of  # its libraries take seconds to import, and most predictions need none of them
-    from erc_lib.features.media import Piece
-    from erc_lib.features.reduce import load_reduction
+    from erc_lib.features.media import Piece, probe
 
-    found = {}
+    extractors = {}
     for modality in modalities:
-        card = cards[modality]
-        if card is None:
+        if (card := exported.features[modality]) is None:
             raise DataError(
                 f"the {modality} features this model was trained on came with its corpus, and nothing says how to make them of {media}; "
                 "predict with a run on text alone, or one trained on features of `erc features extract`"
             )
-        extractor = extractor_of(card)
-        rows = np.stack([extractor([Piece(media, t.start, t.end)])[0] for t in turns])
-        if "reduction_sha256" in card:
-            rows = load_reduction(card["corpus"], modality, card["name"])(rows)
-        found[modality] = rows
-    return found
+        extractors[modality] = extractor_of(card, weights=weights)
+    seconds = probe(media).seconds
+    for number, t in enumerate(turns, 1):
+        if t.start >= seconds:
+            raise DataError(f"turn {number} begins at {t.start:g} s, but {media} ends at {seconds:.1f} s; is it the right recording?")
+    found, remarks = {}, [""] * len(turns)
+    for modality, extractor in extractors.items():
+        rows = [extractor([Piece(media, t.start, t.end)]) for t in turns]
+        remarks = ["; ".join(x for x in (one, remark) if x) for one, (_, remark) in zip(remarks, rows, strict=True)]
+        array = np.stack([vector for vector, _ in rows])
+        found[modality] = exported.reductions[modality](array) if modality in exported.reductions else array
+    return found, remarks
 
 
-def _with_features(exported: Exported, dialogue: Dialogue, turns: Sequence[Turn], media: Path | None) -> Dialogue:
+def _with_features(exported: Exported, dialogue: Dialogue, turns: Sequence[Turn], media: Path | None, weights: Path | None) -> tuple[Dialogue, list[str] | None]:
     dialogue = _encoded(exported, dialogue)
     missing = [m for m in _feature_modalities(exported) if m not in dialogue.features]
     if not missing:
-        return dialogue
+        return dialogue, None
     names = " and ".join(missing)
     if media is None or media.suffix.lower() not in (*MEDIA, ".wav", ".mp3", ".flac", ".m4a", ".ogg"):
         raise DataError(
@@ -121,9 +132,10 @@ def _with_features(exported: Exported, dialogue: Dialogue, turns: Sequence[Turn]
         )
     if any(t.start is None or t.end is None for t in turns):
         raise DataError(f"the run {exported.spec.digest} reads {names}, which are cut out of {media} by each turn's start and end; give turns that have both")
-    for modality, x in media_features(media, turns, missing, exported.features).items():
+    found, remarks = media_features(media, turns, missing, exported, weights=weights)
+    for modality, x in found.items():
         dialogue = dialogue.with_features(modality, torch.from_numpy(x))
-    return dialogue
+    return dialogue, remarks
 
 
 def _encoded(exported: Exported, dialogue: Dialogue) -> Dialogue:
@@ -143,7 +155,7 @@ def _feature_modalities(exported: Exported) -> list[str]:
     return [m for m in exported.spec.modalities if m != "text" or inner_encoder(exported.spec) is None]
 
 
-def what_it_is_worth(exported: Exported) -> list[str]:
+def what_it_is_worth(exported: Exported, table: pd.DataFrame | None = None) -> list[str]:
     """What to tell whoever reads a prediction: which run, which modalities, its test score, and of what that is the score."""
     spec, corpus = exported.spec, exported.environment["corpus"]["name"]
     score = 100 * exported.metrics["test"]["weighted_f1"]
@@ -152,6 +164,8 @@ def what_it_is_worth(exported: Exported) -> list[str]:
         f"modalities used: {', '.join(modalities_used(exported))}",
         f"its test weighted F1 is {score:.2f} % on {corpus}: another corpus than this conversation, of which no score is known",
     ]
+    if table is not None and "remark" in table and (table.remark != "").any():
+        lines.append(f"{(table.remark != '').sum()} of {len(table)} turns have a remark (no sound, no face): zeros stood for what was missing")
     if spec.corpus.startswith("simulated"):
         lines.append(f"{corpus} is simulated: such a model shows how a prediction is made, and says nothing about real feelings")
     return lines

@@ -263,7 +263,7 @@ def test_one_s_own_corpus_names_its_media_itself(media, tmp_path):
     assert "no file for it" in summary.failed["brightness"]["monday/4"]
     options = ["--corpus", "folder", "--set", f"corpus_options.path={folder}", "--store", str(tmp_path / "store")]
     assert main(["features", "extract", *options, "--media", str(folder / "utterances.csv"), "--visual", "densenet342", "--weights", "none", "--frames", "1", "--workers", "0"]) == 0
-    assert FeatureStore(tmp_path / "store").has("dinner", "visual", "faces-densenet342-random")
+    assert FeatureStore(tmp_path / "store").has("dinner", "visual", "faces-densenet342-1frames-random")
     assert main(["features", "extract", *options, "--media", str(folder)]) == 2, "nothing to extract"
 
 
@@ -284,7 +284,7 @@ def test_a_real_face_in_a_real_film_the_same_twice(corpus, tmp_path):
     for workers, store in ((0, "a"), (1, "b")):
         extractors = [AudioExtractor(), FaceExtractor("vggface2", "none", frames=2)]
         summary = extract_features(corpus, clips_of(corpus, tmp_path), extractors, store=FeatureStore(tmp_path / store), workers=workers, progress=False)
-        assert not any(summary.failed.values()) and not summary.empty["visextnet-vggface2-random"]
+        assert not any(summary.failed.values()) and not summary.empty["visextnet-vggface2-2frames-random"]
         both.append(summary.stored)
     for a, b in zip(*both, strict=True):
         assert np.array_equal(a.array, b.array) and a.array.any(axis=1).all() and a.card_hash == b.card_hash
@@ -375,7 +375,7 @@ def test_meld_fair_s_boxes_reach_the_face_extractor(meld, tmp_path):
     assert summary.stored[0].card["faces_of"].startswith("the active speaker")
     with pytest.raises(DataError, match="look at the active speaker alone"):
         extractor_of(summary.stored[0].card)
-    assert array[0].any() and not array[1:].any() and summary.empty["faces-densenet342-random-fair"] == {"no face": 2}
+    assert array[0].any() and not array[1:].any() and summary.empty["faces-densenet342-2frames-random-fair"] == {"no face": 2}
     (fair / "MELD_active_speaker_face_bboxes.csv").write_text("Split,Dialogue ID\ntrain,0\n")
     with pytest.raises(DataError, match="no column 'Utterance ID'"):
         clips_of(corpus, archive, alignment="fair", fair=fair)

@@ -147,8 +147,8 @@ def test_loading_leaves_the_random_numbers_alone():
 
 
 def test_names_tell_random_weights(extractor):
-    assert extractor.name == "faces-densenet342-random" and ClipExtractor("none").name == "r3d_18-random"
-    assert FaceExtractor("vggface2", "x.pt", faces="concatenate").name == "visextnet-vggface2-concatenate4"
+    assert extractor.name == "faces-densenet342-4frames-random" and ClipExtractor("none").name == "r3d_18-random"
+    assert FaceExtractor("vggface2", "x.pt", faces="concatenate").name == "visextnet-vggface2-concatenate4-x" and FaceExtractor().name == "visextnet-vggface2"
     card = extractor.card()
     assert card["weights"].startswith("none") and len(card["detector_sha256"]) == 64 and "facenet-pytorch" in card["version"]
 

@@ -84,7 +84,7 @@ def test_a_run_that_reads_more_than_words(store, make, corpus, tmp_path):
     assert len(predict_dialogues(exported, [corpus.test[0].only(["audio", "visual"])])) == len(corpus.test[0])
 
 
-def test_a_video_is_heard_as_the_training_clips_were(store, make, corpus, tmp_path):
+def test_a_video_is_heard_as_the_training_clips_were(store, make, corpus, tmp_path, monkeypatch):
     """Every utterance of the corpus is a third of a second of one recording; a test dialogue told as turns of it is predicted as the run did."""
     t = np.arange(40 * 44100) / 44100
     recording = film(tmp_path / "talk.m4a", sound=(0.3 * np.sin(2 * np.pi * (150 + 20 * t) * t)).astype(np.float32))
@@ -103,6 +103,13 @@ def test_a_video_is_heard_as_the_training_clips_were(store, make, corpus, tmp_pa
         own = run.predictions[(run.predictions.split == "test") & (run.predictions.dialogue == dialogue.id)]
         chances = found[[c for c in found if c.startswith("p_")]].to_numpy()
         assert np.abs(chances - own[[f"p_{c}" for c in range(7)]].to_numpy()).max() < 4 / 1024, name  # times are rounded to a microsecond
+        elsewhere = export_run(run, tmp_path / f"{name}.erc")
+        with monkeypatch.context() as other:
+            other.setenv("ERC_DATA", str(tmp_path / "elsewhere"))  # where no feature set and no reduction lies
+            packed = predict_turns(load_export(elsewhere), turns, media=recording)
+        assert np.array_equal(packed[[c for c in packed if c.startswith("p_")]].to_numpy(), chances) and (packed.remark == "").all()
+        with pytest.raises(DataError, match="turn 1 begins at 500 s, but .*talk.m4a ends at 40"):
+            predict_turns(load_export(elsewhere), [replace(turns[0], start=500.0, end=501.0)], media=recording)
         shifted = [replace(turn, start=turn.start + 5, end=turn.end + 5) for turn in turns]
         assert np.abs(predict_turns(open_model(run.spec.digest, store), shifted, media=recording)[f"p_{corpus.label_names[0]}"].to_numpy() - own["p_0"].to_numpy()).max() > 0.01
 
@@ -113,7 +120,7 @@ def test_which_extractor_made_stored_features(tmp_path):
     again = extractor_of({**made.card(), "modality": "visual", "name": "x"})
     assert (again.backbone, again.frames, again.faces, again.dims) == ("densenet342", 3, "concatenate", 684)
     assert extractor_of(ClipExtractor("none").card()).name == "r3d_18-random"
-    with pytest.raises(DataError, match="were made with weights whose sha256 is 0000"):
+    with pytest.raises(DataError, match="were made with weights_sha256 0000.*, here it is"):
         extractor_of({**made.card(), "weights_sha256": "0" * 64})
     with pytest.raises(DataError, match="the audio features 'mmgcn' were not extracted here"):
         extractor_of({"modality": "audio", "name": "mmgcn", "extractor": "openSMILE, by others"})
