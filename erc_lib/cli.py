@@ -1,7 +1,8 @@
 """The command ``erc``: data, features, one run, a study of many, one's own conversations, and the book's notebooks.
 
 An option or name that is unknown is an error with the nearest known one; nothing is abbreviated and nothing is passed over.
-Exit status: 0 done, 1 some runs or notebooks failed, 2 a mistake in the command, the data or a specification, 130 interrupted.
+Exit status: 0 done, 1 some runs or notebooks failed, 2 a mistake in the command, the data or a specification, or a
+file that the system refuses, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -267,6 +268,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `erc ... | head`
         sys.stderr.close()
         return 0
+    except OSError as error:  # a folder below a file, one that may not be written, a full disk
+        if options.debug:
+            raise
+        print(f"erc: {_refused(error)}; choose another path, or give erc --debug to see what asked for it", file=sys.stderr)
+        return 2
+
+
+def _refused(error: OSError) -> str:
+    """What the system refused, and its reason, in one line."""
+    paths = " and ".join(str(p) for p in (error.filename, error.filename2) if p is not None)
+    reason = error.strerror or " ".join(str(error).split()) or type(error).__name__
+    return f"{paths}: {reason}" if paths else reason
 
 
 if __name__ == "__main__":

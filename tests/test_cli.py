@@ -81,6 +81,51 @@ def test_debug_shows_the_traceback():
         main(["--debug", "data", "fetch", "meldd"])
 
 
+def one_line(capsys) -> str:
+    """The last line of stderr, the only one of an error: what loads weights may show its progress above."""
+    captured = capsys.readouterr()
+    line = captured.err.strip().splitlines()[-1]
+    assert line.startswith("erc: ") and captured.err.count("erc: ") == 1 and "Traceback" not in captured.err and captured.out == ""
+    return line
+
+
+def test_what_the_system_refuses_is_one_line(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("x")
+    options = [x for n in ("train=2", "validation=1", "test=1") for x in ("--set", f"corpus_options.{n}")]
+    text = ["features", "text", "--corpus", "simulated-meld", *options, "--store"]
+    assert erc(*text, "file/below") == 2
+    line = one_line(capsys)
+    assert "file/below" in line and "Not a directory" in line
+    with pytest.raises(NotADirectoryError):
+        main(["--debug", *text, "file/below"])
+    capsys.readouterr()
+    assert erc("train", "--paper", "bc_lstm", *TINY, "--set", "training.epochs=1", "--device", "cpu", "--store", "file/below") == 2
+    assert "file/below" in (line := one_line(capsys)) and "Not a directory" in line
+    assert erc("export", "abcd", "--output", f"{300 * 'a'}.erc", "--store", "file/below") == 2 and "names no run" in one_line(capsys)
+    (tmp_path / "talk.txt").write_text("Anna: Hi.")
+    assert erc("predict", "talk.txt", "--model", "m.erc", "--output", 300 * "a") == 2 and "File name too long" in one_line(capsys)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (PermissionError(13, "Permission denied", "/locked/x"), "erc: /locked/x: Permission denied; choose another path"),
+        (OSError(18, "Invalid cross-device link", "a", None, "b"), "erc: a and b: Invalid cross-device link"),
+        (OSError("two\nlines"), "erc: two lines"),
+        (TimeoutError(), "erc: TimeoutError"),
+    ],
+)
+def test_the_reason_of_the_system(error, message, capsys, monkeypatch):
+    def refuse(options):
+        raise error
+
+    monkeypatch.setattr("erc_lib.cli.data_list", refuse)
+    assert erc("data", "list") == 2 and one_line(capsys).startswith(message)
+    with pytest.raises(type(error)):
+        main(["--debug", "data", "list"])
+
+
 def test_data_from_the_mirror(mirror, monkeypatch, capsys):
     monkeypatch.setenv("ERC_MIRROR", str(mirror))
     assert erc("data", "verify", "meld") == 0 and "missing" in capsys.readouterr().out
@@ -191,6 +236,12 @@ def test_from_training_to_the_emotions_of_a_conversation(capsys, tmp_path, monke
     assert erc("predict", "talk.txt", "--model", "model.erc", "--output", "out") == 2 and "--force" in capsys.readouterr().err
     assert erc("predict", "talk.txt", "--model", digest, "--output", "out", "--force") == 0  # the run itself says the same
     assert {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()} == written
+    capsys.readouterr()
+    for command in (["export", digest], ["predict", "talk.txt", "--model", "model.erc"]):
+        assert erc(*command, "--output", "model.erc/below/it") == 2
+        line = one_line(capsys)
+        assert "model.erc/below/it" in line and "cannot be written (Not a directory)" in line
+    assert erc("export", digest, "--output", "out", "--force") == 2 and "out cannot be written (Is a directory)" in one_line(capsys)
     (tmp_path / "talk.txt").write_text("nobody speaks", encoding="utf-8")
     assert erc("predict", "talk.txt", "--model", "model.erc", "--output", "new") == 2
     assert "line 1" in capsys.readouterr().err and not (tmp_path / "new").exists()

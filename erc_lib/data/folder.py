@@ -30,6 +30,7 @@ from erc_lib.errors import DataError
 TABLE, LABELS = "utterances.csv", "labels.txt"
 REQUIRED = ("dialogue", "order", "speaker", "text")
 OPTIONAL = ("split", "label", "start", "end", "media")
+ORDER_DIGITS = 18
 SHOWN = 20  # faults in one error; `erc data check` prints them all
 
 
@@ -200,9 +201,9 @@ def _read_row(read: _Folder, where: str, number: int, value: dict[str, str], dec
         if not value[name]:
             remedy = {"dialogue": "name the dialogue", "speaker": "name who speaks", "text": "write what is heard, such as [laughs]"}[name]
             faults.append(f"{where}: no {name}; {remedy}")
-    order = value["order"]
-    if not (order.isascii() and order.isdigit()):
-        faults.append(f"{where}: order is {order!r}, no whole number; number the turns of a dialogue 1, 2, 3, ...")
+    order = _order(value["order"])
+    if order is None:
+        faults.append(f"{where}: order is {value['order'][:40]!r}, no whole number of at most {ORDER_DIGITS} digits; number the turns of a dialogue 1, 2, 3, ...")
     split = value.get("split", "test")
     if split not in SPLITS:
         near = {"dev": "validation", "val": "validation", "valid": "validation", "training": "train", "testing": "test"}.get(split.lower())
@@ -222,10 +223,18 @@ def _read_row(read: _Folder, where: str, number: int, value: dict[str, str], dec
     if start is not None and end is not None and end <= start:
         faults.append(f"{where}: it ends at {end:g} s, not after its start at {start:g} s; correct the times")
     media = value.get("media")
-    if media and not (read.folder / media).is_file():
-        faults.append(f"{where}: there is no file {media!r} in the folder; put it there or correct the path")
-    if order.isascii() and order.isdigit() and value["dialogue"]:
-        read.rows.append(_Row(number, value["dialogue"], int(order), value["speaker"], value["text"], split, label, start, media or ""))
+    try:
+        if media and not (read.folder / media).is_file():
+            faults.append(f"{where}: there is no file {media!r} in the folder; put it there or correct the path")
+    except OSError as error:  # a name too long, a folder that may not be entered
+        faults.append(f"{where}: the file {media[:40]!r} cannot be looked for ({error.strerror}); correct the path")
+    if order is not None and value["dialogue"]:
+        read.rows.append(_Row(number, value["dialogue"], order, value["speaker"], value["text"], split, label, start, media or ""))
+
+
+def _order(written: str) -> int | None:
+    """The number of a turn, or None if ``written`` is none."""
+    return int(written) if written.isascii() and written.isdigit() and len(written) <= ORDER_DIGITS else None
 
 
 def _check_dialogues(read: _Folder) -> None:
@@ -270,9 +279,10 @@ def _read_features(path: Path, read: _Folder) -> None:
         if len(row) != len(header):
             faults.append(f"{where}: {len(row)} fields instead of {len(header)}")
             continue
-        utterance = f"{row[0].strip()}/{int(row[1]) if row[1].strip().isdecimal() else row[1].strip()}"
+        order = _order(row[1].strip())
+        utterance = f"{row[0].strip()}/{row[1].strip() if order is None else order}"
         if utterance not in wanted:
-            faults.append(f"{where}: dialogue {row[0]!r}, order {row[1]!r} is no row of {TABLE}; remove it or correct it")
+            faults.append(f"{where}: dialogue {row[0]!r}, order {row[1][:40]!r} is no row of {TABLE}; remove it or correct it")
         elif utterance in found:
             faults.append(f"{where}: utterance {utterance!r} stands there a second time; remove one of them")
         try:

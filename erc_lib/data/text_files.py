@@ -69,8 +69,9 @@ def parse_time(written: str) -> float:
     clock = _CLOCK.fullmatch(written.strip())
     if clock:
         minutes, seconds = int(clock["m"]), float(clock["s"].replace(",", "."))
-        if minutes < 60 and seconds < 60:
-            return 3600 * int(clock["h"] or 0) + 60 * minutes + seconds
+        whole = 3600 * float(clock["h"] or 0) + 60 * minutes + seconds
+        if minutes < 60 and seconds < 60 and math.isfinite(whole):
+            return whole
     else:
         try:
             seconds = float(written)
@@ -78,4 +79,4 @@ def parse_time(written: str) -> float:
             seconds = math.nan
         if math.isfinite(seconds) and seconds >= 0:
             return seconds
-    raise ValueError(f"{written.strip()!r} is no time; write seconds (12.5) or hours:minutes:seconds (0:00:12.5)")
+    raise ValueError(f"{written.strip()[:40]!r} is no time; write seconds (12.5) or hours:minutes:seconds (0:00:12.5)")

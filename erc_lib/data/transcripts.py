@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,8 @@ KINDS = (".csv", ".json", ".srt", ".txt")
 _NAME = re.compile(r"(?P<name>[^\s:,;!?][^:,;!?\n]{0,39}):(?:\s+(?P<words>.*))?")
 _STAMP = re.compile(r"\[(?P<time>[\d:.,]+)\]\s*")
 _ARROW = re.compile(r"(?P<start>\S+)\s*-->\s*(?P<end>\S+)(?:\s.*)?")  # positions may stand behind the times
-_MARKUP = re.compile(r"<[^>]{0,80}>|\{\\[^}]*\}")  # <i>, <font ...>, {\an8}
+_MARKUP = re.compile(r"</?(?:[ibus]|font(?:\s[^<>]*)?)>|\{\\[^}]*\}", re.IGNORECASE)  # <i>, <font ...>, {\an8}; "I <3 you" has none
+_DASH = re.compile(r"[-\u2010-\u2015]++\s*+(?!\d)")  # before the words of one speaker among several; "-5 degrees" has none
 
 
 @dataclass(frozen=True)
@@ -48,9 +50,10 @@ def read_transcript(path: str | Path) -> list[Turn]:
 
     Args:
         path: ``.csv``: columns speaker and text, optionally start and end. ``.json``: a list of objects with these keys, or
-            ``{"turns": [...]}``. ``.srt``: subtitles, a speaker where a cue begins with ``Name: words``. ``.txt``: ``Name: words``,
-            optionally after a time in brackets; a line without a name goes on with the turn above. A video (:data:`MEDIA`): the
-            ``.srt`` beside it that has its name, else the first stream of subtitles inside it.
+            ``{"turns": [...]}``. ``.srt``: subtitles, a speaker where a cue begins with ``Name: words``; speakers who share a
+            cue share its times. ``.txt``: ``Name: words``, optionally after a time in brackets; a line without a name goes on with
+            the turn above. A video (:data:`MEDIA`): the ``.srt`` beside it that has its name, else the first stream of subtitles
+            inside it.
 
     Times are seconds (``12.5``) or ``hours:minutes:seconds`` (``0:00:12.5``).
 
@@ -120,9 +123,11 @@ def _read_csv(path: Path) -> list[Turn]:
 
 def _read_json(path: Path) -> list[Turn]:
     try:
-        found = json.loads(read_text(path))
+        found = json.loads(read_text(path), parse_int=_whole)
     except json.JSONDecodeError as error:
         raise DataError(f"{path}, line {error.lineno}: no JSON ({error.msg}); correct it there") from None
+    except RecursionError:
+        raise DataError(f"{path}: lists or objects are nested too deep in it; write one list of turns, each an object of texts and numbers") from None
     found = found.get("turns") if isinstance(found, dict) else found
     if not isinstance(found, list) or not found:
         raise DataError(f'{path}: it must hold a list of turns, [{{"speaker": "Anna", "text": "Hello."}}, ...], or {{"turns": [...]}}')
@@ -135,9 +140,17 @@ def _read_json(path: Path) -> list[Turn]:
             if name not in FIELDS:
                 raise DataError(f"{where}: a turn has no {name!r}{did_you_mean(name, list(FIELDS))}")
             if name in ("speaker", "text") and not isinstance(value, str):
-                raise DataError(f"{where}: its {name} is {value!r}, no text; put it into quotes")
+                raise DataError(f"{where}: its {name} is {reprlib.repr(value)}, no text; put it into quotes")
+            half = re.search("[\ud800-\udfff]", value) if isinstance(value, str) else None
+            if half:
+                raise DataError(f"{where}: its {name} holds {half[0]!r}, half a character, which no file holds; write the character itself")
         turns.append(_turn(where, item.get("speaker", ""), item.get("text", ""), item.get("start"), item.get("end")))
     return turns
+
+
+def _whole(written: str) -> float:
+    """A whole number of JSON; beyond what a float holds infinity, which is refused as a time, in its turn."""
+    return int(written) if len(written) < 300 else float(written)
 
 
 def _read_srt(path: Path) -> list[Turn]:
@@ -157,9 +170,11 @@ def _read_srt(path: Path) -> list[Turn]:
         arrow = _ARROW.fullmatch(times)
         if not arrow:
             raise DataError(f"{where}: {times[:60]!r} is no line of times; a cue has 'hours:minutes:seconds,milliseconds --> ...' above its words")
-        words = " ".join(_MARKUP.sub("", line) for _, line in rest).strip()
-        if words:  # players skip an empty cue, and so do we
-            turns.append(_turn(where, *speaker_of(words), _clock(where, arrow["start"]), _clock(where, arrow["end"])))
+        for inside, line in rest:
+            if "-->" in line:
+                raise DataError(f"{path}, line {inside}: '-->' stands inside the words of a cue; put an empty line between this cue and the next")
+        start, end = _clock(where, arrow["start"]), _clock(where, arrow["end"])
+        turns += [_turn(where, *spoken, start, end) for spoken in spoken_in([line for _, line in rest])]
     if not turns:
         raise DataError(f"{path} has no cue with words; give subtitles that hold what is said")
     return turns
@@ -172,15 +187,30 @@ def _clock(where: str, written: str) -> str:
     return written
 
 
-def speaker_of(words: str) -> tuple[str, str]:
-    """Speaker and words of a subtitle: ``"Anna: Hello."`` or, for no name, :data:`UNKNOWN` and all of it.
+def spoken_in(lines: Sequence[str]) -> list[tuple[str, str]]:
+    """Speaker and words of each turn in one subtitle; none where it is empty, for players skip it too.
 
-    A name begins with no small letter: else "remember this: ..." would be a speaker.
+    ``"Anna: Hello."`` is Anna's, also after a dash. Where the first line names a speaker, or a line with a dash does, each line that
+    names one begins a turn, and so does a line with a dash if the first has one (of :data:`UNKNOWN` without a name); other lines go
+    on with the turn above. Else nobody is named, and all of it is one turn of :data:`UNKNOWN`.
     """
-    named = _named(words)
-    if named and named[1] and not named[0][0].islower():
-        return named
-    return UNKNOWN, words
+    lines = [line for line in (_MARKUP.sub("", line).strip() for line in lines) if line]
+    dashes = [_DASH.match(line) for line in lines]
+    rests = [line[dash.end() :] if dash else line for line, dash in zip(lines, dashes, strict=True)]
+    names = [_named(rest) for rest in rests]
+    # A name begins with no small letter: else "remember this: ..." would be a speaker. A name alone has its words below.
+    names = [n if n and not n[0][0].islower() and (n[1] or i + 1 < len(lines)) else None for i, n in enumerate(names)]
+    if not any(name and (dash or i == 0) for i, (name, dash) in enumerate(zip(names, dashes, strict=True))):
+        return [(UNKNOWN, " ".join(lines))] if lines else []
+    found: list[tuple[str, list[str]]] = []
+    for line, rest, dash, name in zip(lines, rests, dashes, names, strict=True):
+        if name and (not found or any(found[-1][1])):
+            found.append((name[0], [name[1]]))
+        elif not found or (dash and dashes[0]):
+            found.append((UNKNOWN, [rest]))
+        else:
+            found[-1][1].append(line)
+    return [(speaker, " ".join(words).strip()) for speaker, words in found]
 
 
 def _named(line: str) -> tuple[str, str] | None:
@@ -229,10 +259,8 @@ def _read_video(path: Path) -> list[Turn]:
                     continue
                 start = float(packet.pts * packet.time_base)
                 end = start + float((packet.duration or 0) * packet.time_base)
-                words = _subtitle_words(packet, kind)
-                if words:
-                    where = f"{path}, the subtitle at {start:g} s"
-                    turns.append(_turn(where, *speaker_of(words), start, end if end > start else None))
+                where = f"{path}, the subtitle at {start:g} s"
+                turns += [_turn(where, *spoken, start, end if end > start else None) for spoken in spoken_in(_subtitle_lines(packet))]
     except av.FFmpegError as error:
         raise DataError(f"{path} cannot be read as a video ({error.strerror}); {hint}, or convert the video") from None
     if not turns:
@@ -240,11 +268,11 @@ def _read_video(path: Path) -> list[Turn]:
     return turns
 
 
-def _subtitle_words(packet: Any, kind: str) -> str:
-    """The words of one packet; ``""`` for pictures of words (DVD, Blu-ray), which would have to be recognised."""
+def _subtitle_lines(packet: Any) -> list[str]:
+    """The lines of one packet; none for pictures of words (DVD, Blu-ray), which would have to be recognised."""
     found = []
     for subtitle in packet.decode():
         written = getattr(subtitle, "dialogue", None) or getattr(subtitle, "text", None) or b""
         written = written.decode("utf-8", errors="replace") if isinstance(written, bytes) else written
-        found.append(_MARKUP.sub("", written.replace("\\N", " ").replace("\\n", " ")))
-    return " ".join(" ".join(found).split())
+        found += written.replace("\\N", "\n").replace("\\n", "\n").splitlines()
+    return found

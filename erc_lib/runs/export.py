@@ -181,6 +181,7 @@ def find_run(name: str, store: RunStore) -> Run:
 def write_whole(files: Mapping[Path, bytes]) -> None:
     """Writes every file beside its place first, and gives them their names only when all are on the disk."""
     written: list[tuple[str, Path]] = []
+    path = None  # what is being written: an error of the system names the temporary file, or none
     try:
         for path, content in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -192,7 +193,7 @@ def write_whole(files: Mapping[Path, bytes]) -> None:
         for temporary, path in written:
             os.replace(temporary, path)
     except OSError as error:
-        raise DataError(f"{error.filename} cannot be written ({error.strerror}); choose another place") from None
+        raise DataError(f"{path} cannot be written ({error.strerror}); choose another place") from None
     finally:
         for temporary, _ in written:
             Path(temporary).unlink(missing_ok=True)

@@ -39,6 +39,30 @@ def test_subtitles(tmp_path, encoding, ends):
     assert read_transcript(write(tmp_path, "a.srt", SRT.replace("\n", ends).encode(encoding))) == TURNS
 
 
+@pytest.mark.parametrize(
+    ("words", "spoken"),
+    [
+        ("Anna: Hi.\nBen: Bye.", [("Anna", "Hi."), ("Ben", "Bye.")]),
+        ("- Anna: Hi,\nyou.\n-Ben: Bye.", [("Anna", "Hi, you."), ("Ben", "Bye.")]),
+        ("<i>- Hi.</i>\n- Ben: Bye.", [("unknown", "Hi."), ("Ben", "Bye.")]),
+        ("\u2013 Anna: Hi.\n\u2013 Bye.", [("Anna", "Hi."), ("unknown", "Bye.")]),
+        ("Anna: It was\n-5 degrees.", [("Anna", "It was -5 degrees.")]),
+        ("Anna:\nHi.\nBen:\nBye.", [("Anna", "Hi."), ("Ben", "Bye.")]),
+        ("Anna:\nBen: Bye.", [("Anna", "Ben: Bye.")]),
+        ("Anna: I saw\nBen:", [("Anna", "I saw Ben:")]),
+        ("- Anna: Hi.", [("Anna", "Hi.")]),
+        ("-Anna: Hi.", [("Anna", "Hi.")]),
+        ("- Hi.\n- Bye.", [("unknown", "- Hi. - Bye.")]),  # nothing says who they are
+        ("I have one thing\nLeft: you.", [("unknown", "I have one thing Left: you.")]),
+        ("I <3 you and 5 > 4", [("unknown", "I <3 you and 5 > 4")]),
+        ("{\\an8}<B>Anna</B>: <font color='red'>a</font> <u>b</u> <c>", [("Anna", "a b <c>")]),
+    ],
+)
+def test_who_speaks_in_a_cue(tmp_path, words, spoken):
+    path = write(tmp_path, "a.srt", f"1\n00:00:01,000 --> 00:00:02,000\n{words}\n")
+    assert read_transcript(path) == [Turn(speaker, text, 1.0, 2.0) for speaker, text in spoken]
+
+
 def test_a_table(tmp_path):
     path = write(tmp_path, "a.csv", '\ufeffspeaker,text,start,end\nAnna,"Well, ""no"".",1:05,66.5\nBen,Hé,,\n\n')
     assert read_transcript(path) == [Turn("Anna", 'Well, "no".', 65.0, 66.5), Turn("Ben", "Hé")]
@@ -88,8 +112,8 @@ def video(path, cues=()):
 
 
 def test_a_video_with_subtitles_inside(tmp_path):
-    found = read_transcript(video(tmp_path / "film.mkv", [(0, "Anna: <i>Hello,</i>\nyou."), (500, "Hi.")]))
-    assert found == [Turn("Anna", "Hello, you.", 0.0, 0.4), Turn("unknown", "Hi.", 0.5, 0.9)]
+    found = read_transcript(video(tmp_path / "film.mkv", [(0, "Anna: <i>Hello,</i>\nyou.\nBen: Yes."), (500, "Hi.")]))
+    assert found == [Turn("Anna", "Hello, you.", 0.0, 0.4), Turn("Ben", "Yes.", 0.0, 0.4), Turn("unknown", "Hi.", 0.5, 0.9)]
 
 
 def test_a_video_without_subtitles(tmp_path):
@@ -133,6 +157,12 @@ def test_a_video_without_subtitles(tmp_path):
         ("a.srt", "1\n1 --> 2\nHi.", "a.srt, line 2: '1' is no time of a subtitle"),
         ("a.srt", "1\n00:00:02,0 --> 00:00:01,0\nHi.", "a.srt, line 2: it ends at 1 s"),
         ("a.srt", "1\n00:00:01,0 --> 00:00:02,0\n", "has no cue with words"),
+        ("a.srt", "1\n00:00:01,0 --> 00:00:02,0\nHi.\n2\n00:00:03,0 --> 00:00:04,0\nBen: Bye.", "a.srt, line 5: '-->' stands inside the words of a cue"),
+        ("a.json", "[" * 100_000, "a.json: lists or objects are nested too deep"),
+        ("a.json", '[{"speaker": "Anna", "text": "Hi.", "start": ' + 5000 * "1" + "}]", "a.json, turn 1: start 'inf' is no time"),
+        ("a.json", '[{"speaker": ' + 5000 * "1" + ', "text": "Hi."}]', "a.json, turn 1: its speaker is inf, no text"),
+        ("a.json", '[{"speaker": "Anna", "text": "Hi \\ud800."}]', "a.json, turn 1: its text holds '\\ud800', half a character"),
+        ("a.json", '[{"speaker": "\\udc00", "text": "Hi."}]', "a.json, turn 1: its speaker holds '\\udc00'"),
         ("a.mp4", "no video", "a.mp4 cannot be read as a video"),
     ],
 )  # fmt: skip
@@ -161,6 +191,7 @@ def test_a_dialogue_has_no_labels():
 
 def test_times():
     assert [parse_time(t) for t in ("0", "1:02.5", "100:00:00")] == [0.0, 62.5, 360000.0]
-    for bad in ("", "nan", "inf", "-1", "1:2:3:4", "1:75", "x"):
-        with pytest.raises(ValueError, match="is no time"):
+    for bad in (5000 * "1" + ":00:00", 400 * "1" + ":00:00", 5000 * "1", "", "nan", "inf", "-1", "1:2:3:4", "1:75", "x"):
+        with pytest.raises(ValueError, match="is no time") as caught:
             parse_time(bad)
+        assert len(str(caught.value)) < 150

@@ -217,9 +217,9 @@ def test_files_are_written_all_or_none(tmp_path, monkeypatch):
         write_whole({tmp_path / "a": b"new", tmp_path / "file" / "b": b"new"})
 
     def full(*_):
-        raise OSError(28, "No space left on device", "disk")
+        raise OSError(28, "No space left on device")  # the system names no file
 
     monkeypatch.setattr(os, "fdopen", full)
-    with pytest.raises(DataError, match="disk cannot be written .No space left on device.; choose another place"):
+    with pytest.raises(DataError, match="/a cannot be written .No space left on device.; choose another place"):
         write_whole({tmp_path / "a": b"new"})
     assert (tmp_path / "a").read_bytes() == b"old" and not list(tmp_path.glob(".writing-*"))
