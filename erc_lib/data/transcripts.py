@@ -257,7 +257,7 @@ def _read_video(path: Path) -> list[Turn]:
             for packet in container.demux(stream):
                 if packet.pts is None or not packet.size:
                     continue
-                start = float(packet.pts * packet.time_base)
+                start = float(packet.pts * packet.time_base) - (container.start_time or 0) / 1e6  # on the clock of the file's sound and pictures
                 end = start + float((packet.duration or 0) * packet.time_base)
                 where = f"{path}, the subtitle at {start:g} s"
                 turns += [_turn(where, *spoken, start, end if end > start else None) for spoken in spoken_in(_subtitle_lines(packet))]

@@ -119,11 +119,12 @@ def extract_features(
                 journal.write(utterance, rows, faults)
                 bar.set_postfix(failed=len(journal.faults))
                 bar.update()
-        for i, name in enumerate(names):
-            reasons = [f[i] for f in journal.faults.values() if i in f]
-            if len(reasons) == len(clips):
-                raise DataError(f"{corpus.name}, {name}: not one of {len(clips)} utterances could be read; first: {reasons[0]}")
-        return _finish(corpus, clips, extractors, names, cards, journal, store, taken)
+        hopeless = {i: next(f[i] for f in journal.faults.values()) for i in range(len(names)) if all(i in journal.faults.get(u, {}) for u in clips)}
+        summary = _finish(corpus, clips, extractors, names, cards, journal, store, taken, set(hopeless))
+        for i, reason in hopeless.items():  # what the others found is stored by now
+            kept = [s.card["name"] for s in summary.stored]
+            raise DataError(f"{corpus.name}, {names[i]}: not one of {len(clips)} utterances could be read; first: {reason}" + (f" ({', '.join(kept)} stored)" if kept else ""))
+        return summary
     finally:
         journal.close()
 
@@ -162,9 +163,11 @@ def _alike(extractor: Extractor, card: Mapping[str, Any], name: str, entries: Se
     return extractor
 
 
-def _finish(corpus: Corpus, clips: Mapping[str, Clip], extractors, names, cards, journal: _Journal, store: FeatureStore, taken: int) -> Summary:
+def _finish(corpus: Corpus, clips: Mapping[str, Clip], extractors, names, cards, journal: _Journal, store: FeatureStore, taken: int, left_out: set[int]) -> Summary:
     stored, failed, empty = [], {}, {}
     for i, (e, name, card) in enumerate(zip(extractors, names, cards, strict=True)):
+        if i in left_out:
+            continue
         array = np.zeros((len(clips), e.dims), np.float32)
         failed[name], remarks = {}, Counter()
         for row, utterance in enumerate(clips):
@@ -178,7 +181,8 @@ def _finish(corpus: Corpus, clips: Mapping[str, Clip], extractors, names, cards,
         card = {**card, "failed": failed[name], "empty_utterances": empty[name]}
         stored.append(store.save(corpus=corpus.name, modality=e.modality, name=name, ids=list(clips), array=array, card=card))
     long = tuple(u for u in clips if journal.seconds.get(u, 0) > LONG)
-    journal.remove()
+    if not left_out:
+        journal.remove()  # else it is taken up when the fault is mended
     return Summary(tuple(stored), len(clips), taken, failed, empty, long)
 
 

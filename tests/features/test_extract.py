@@ -137,15 +137,30 @@ def test_numbers_that_are_not_finite_are_a_fault_of_their_clip_alone(media, corp
     assert "odd gave (2,) with 1 values that are not finite" in summary.failed["odd"]["d0/0"] and summary.stored[0].array[3, 0] == pytest.approx(100, abs=3)
 
 
-def test_one_extractor_may_fail_everywhere_only_if_no_other_is_hurt(corpus, tmp_path):
+def test_an_extractor_that_fails_everywhere_does_not_take_the_others_with_it(corpus, tmp_path):
     folder = tmp_path / "sounds"
     folder.mkdir()
     for name in ("d0_0", "d0_1", "d0_2", "d0_3", "d1_0"):
         film(folder / f"{name}.m4a", sound=tone(0.5))
-    with pytest.raises(DataError, match="mine, brightness: not one of 5 utterances could be read; first: .* has no pictures"):
-        extract_features(corpus, clips_of(corpus, folder), [AudioExtractor("eGeMAPSv02"), Brightness(str(tmp_path / "log"))], store=FeatureStore(tmp_path / "store"), progress=False)
-    summary = extract_features(corpus, clips_of(corpus, folder), [AudioExtractor("eGeMAPSv02")], store=FeatureStore(tmp_path / "store"), progress=False)
-    assert not summary.failed["eGeMAPSv02"]
+    store = FeatureStore(tmp_path / "store")
+    with pytest.raises(DataError, match=r"mine, brightness: not one of 5 utterances could be read; first: .* has no pictures.*\(eGeMAPSv02 stored\)"):
+        extract_features(corpus, clips_of(corpus, folder), [AudioExtractor("eGeMAPSv02"), Brightness(str(tmp_path / "log"))], store=store, progress=False)
+    assert store.load("mine", "audio", "eGeMAPSv02").array.any(axis=1).all() and not store.has("mine", "visual", "brightness")
+
+
+class Threads(Brightness):
+    """How many threads torch has in the worker."""
+
+    name = "threads"
+
+    def __call__(self, pieces):
+        return np.array([torch.get_num_threads(), 0], np.float32), ""
+
+
+def test_a_worker_has_one_thread(media, corpus, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")  # what torch would take in a fresh process
+    summary = extract_features(corpus, clips_of(corpus, media), [Threads(str(tmp_path / "log"))], store=FeatureStore(tmp_path / "store"), workers=1, progress=False)
+    assert summary.stored[0].array[0, 0] == 1
 
 
 def test_ids_that_a_file_name_could_not_tell_apart(media, tmp_path):
