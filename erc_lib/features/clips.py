@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -30,12 +30,14 @@ FAIR_OTHER = {"train": {128, 203, 383, 517, 710, 967}, "dev": {88}, "test": {184
 
 @dataclass(frozen=True)
 class Clip:
-    """One utterance's media: its pieces, or why it has none; ``boxes``: the speaker's face by frame, where known, counted at ``box_rate`` frames per second."""
+    """One utterance's media: its pieces, or why it has none; ``boxes``: the speaker's face by frame, where known, counted at ``box_rate`` frames per second. ``known``: what
+    is known to be wrong with it, said beside whatever fails."""
 
     pieces: tuple[Piece, ...]
     fault: str = ""
     boxes: Mapping[int, tuple[float, float, float, float]] | None = None
     box_rate: float = 0.0
+    known: str = ""
 
 
 def clips_of(corpus: Corpus, media: Path | str, *, alignment: str = "original", fair: Path | str | None = None) -> dict[str, Clip]:
@@ -72,7 +74,7 @@ def clips_of(corpus: Corpus, media: Path | str, *, alignment: str = "original", 
         raise DataError(f"{media} holds no clip of {corpus.name!r}; files must be called like its utterances ({ids[0]!r}), or be listed in a table")
     known = MELD_BROKEN if corpus.name == "meld" and alignment == "original" else {}
     missing = f"no file for it in {media}" if alignment == "original" else "MELD-FAIR has no realignment of it"
-    return {u: clips.get(u, Clip((), missing + (f" (known: {known[u]} in MELD's archive)" if u in known else ""))) for u in ids}
+    return {u: replace(clips.get(u, Clip((), missing)), known=f"known: {known[u]} in MELD's archive" if u in known else "") for u in ids}
 
 
 def _meld_files(folder: Path) -> dict[str, Path]:

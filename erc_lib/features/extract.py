@@ -237,14 +237,15 @@ def _begin(extractors: Sequence[Extractor]) -> None:
 
 def _one(clip: Clip) -> tuple[list, dict[int, str]]:
     """Everything of one utterance: [seconds, (vector, remark) of each extractor], and the faults of those that have none."""
+    known = f" ({clip.known})" if clip.known else ""
     if clip.fault:
-        return [], dict.fromkeys(range(len(_extractors)), clip.fault)
+        return [], dict.fromkeys(range(len(_extractors)), clip.fault + known)
     rows: list = []
     faults: dict[int, str] = {}
     try:
         rows.append(length(clip.pieces))
     except Exception as error:
-        return [], dict.fromkeys(range(len(_extractors)), _reason(error))
+        return [], dict.fromkeys(range(len(_extractors)), _reason(error) + known)
     for i, extractor in enumerate(_extractors):
         try:
             speaker_only = clip.boxes is not None and isinstance(extractor, FaceExtractor)
@@ -253,7 +254,7 @@ def _one(clip: Clip) -> tuple[list, dict[int, str]]:
                 raise DataError(f"{extractor.name} gave {np.shape(vector)} with {int((~np.isfinite(vector)).sum())} values that are not finite, not {extractor.dims} numbers")
             rows.append((vector, remark))
         except Exception as error:  # a decoder or a network may fail in ways nobody has listed, and no clip may stop the run
-            faults[i] = _reason(error)
+            faults[i] = _reason(error) + known
             rows.append((None, ""))
     return rows, faults
 

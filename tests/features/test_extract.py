@@ -357,12 +357,19 @@ def test_meld_s_archive_by_split_dialogue_and_utterance(meld, tmp_path):
     assert np.allclose(summary.stored[0].array[:, 0], [50, 100, 150], atol=3)
 
 
-def test_meld_s_known_broken_clips_are_expected(meld):
+@pytest.mark.parametrize("there", [False, True])
+def test_meld_s_known_broken_clips_are_expected(meld, tmp_path, there):
     corpus, archive, _ = meld
     (train,) = corpus.train
     broken = Dialogue("train/dia125", train.speakers, train.labels, {}, train.texts, ids=("train/dia125_utt2", "train/dia125_utt3"))
-    clips = clips_of(Corpus("meld", [*corpus.train, broken], [], corpus.test, ("x", "y")), archive)
-    assert "known: cannot be read" in clips["train/dia125_utt3"].fault and "(known" not in clips["train/dia125_utt2"].fault
+    corpus = Corpus("meld", [*corpus.train, broken], [], corpus.test, ("x", "y"))
+    if there:
+        for name in ("dia125_utt2", "dia125_utt3"):
+            (archive / "train_splits" / f"{name}.mp4").write_bytes(b"cannot be read")
+    summary = extract_features(corpus, clips_of(corpus, archive), [Brightness(str(tmp_path / "log"))], store=FeatureStore(tmp_path / "store"), progress=False)
+    failed = summary.failed["brightness"]
+    assert failed["train/dia125_utt3"].endswith("(known: cannot be read in MELD's archive)") and "(known" not in failed["train/dia125_utt2"]
+    assert ("no media file" if there else "no file for it") in failed["train/dia125_utt3"]
 
 
 def test_meld_fair_joins_chunks_and_numbers_go_back_to_meld_s(meld, tmp_path):
